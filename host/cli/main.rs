@@ -1,0 +1,3 @@
+//! The program `silo`.
+
+fn main() {}

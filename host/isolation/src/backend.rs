@@ -1,0 +1,149 @@
+//! The traits that a backend implements.
+
+use std::{
+    io::{PipeReader, PipeWriter, Read, Write},
+    path::Path,
+};
+
+use serde::{Deserialize, Serialize};
+use silo_layers::Platform;
+
+use crate::{Bundle, Exit, Process, Refusal, Result, Signal};
+
+/// Turns bundles into sandboxes. Stateless: what must outlast a call lives in the sandbox, or
+/// in [`Bundle::state_dir`].
+pub trait IsolationBackend: Send + Sync {
+    /// The name that `--backend` takes.
+    fn name(&self) -> &'static str;
+
+    /// The platforms whose images it runs on this host, the preferred first.
+    fn platforms(&self) -> Vec<Platform>;
+
+    /// What stands between a guest and the host, the outermost first. For people to read.
+    fn barriers(&self) -> Vec<Barrier>;
+
+    /// Everything in `bundle` that this backend cannot honour here; empty when it is admitted.
+    /// Touches nothing.
+    fn admit(&self, bundle: &Bundle) -> Vec<Refusal>;
+
+    /// Makes the sandbox of an admitted bundle, ready to start. No instruction of the guest has
+    /// run when it returns. On failure nothing is left behind.
+    ///
+    /// A program that is missing or cannot be run may be told here or by [`Sandbox::start`].
+    fn create(&self, bundle: &Bundle, stdio: Stdio) -> Result<Box<dyn Sandbox>>;
+
+    /// Removes what a dead process's sandbox left on the host, and ends what still runs of it.
+    /// Nothing to do is success; so is doing it twice.
+    fn reclaim(&self, id: &str, state_dir: &Path) -> Result<()>;
+}
+
+/// One thing that stands between a guest and the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Barrier {
+    /// Its name: `user namespace`, `seccomp`.
+    pub name: String,
+    /// What it keeps the guest from, in one clause.
+    pub keeps: String,
+}
+
+/// Where a guest's standard streams go.
+#[derive(Debug)]
+pub enum Stdio {
+    /// Pipes. The guest's end; `None` for stdin is an empty one.
+    Pipes {
+        /// What the guest reads.
+        stdin: Option<PipeReader>,
+        /// What it writes as its output.
+        stdout: PipeWriter,
+        /// What it writes as its errors.
+        stderr: PipeWriter,
+    },
+    /// A terminal that the backend allocates and gives back by [`Sandbox::terminal`].
+    Terminal(TerminalSize),
+}
+
+/// A terminal's size in character cells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminalSize {
+    /// Lines.
+    pub rows: u16,
+    /// Characters in a line.
+    pub columns: u16,
+}
+
+/// One container as its backend holds it. Shared between threads: one waits while others signal.
+pub trait Sandbox: Send + Sync {
+    /// Lets the guest's first instruction run. Once.
+    fn start(&self) -> Result<()>;
+
+    /// The guest's process on the host, where it has one of its own.
+    fn pid(&self) -> Option<u32>;
+
+    /// Sends a signal to the guest. KILL always ends it; what others do is the guest's matter
+    /// where it can handle signals, and where it cannot, TERM, INT, QUIT and HUP end it too.
+    /// A guest that has ended already is success.
+    fn signal(&self, signal: Signal) -> Result<()>;
+
+    /// Waits for the guest to end. Every call after that returns the same.
+    fn wait(&self) -> Result<Exit>;
+
+    /// What the guest uses now.
+    fn stats(&self) -> Result<Stats>;
+
+    /// Ends the guest if it still runs and removes the sandbox from the host. The snapshot and
+    /// `state_dir` are the engine's and stay.
+    fn delete(self: Box<Self>) -> Result<()>;
+
+    /// More processes beside the guest's first, where the backend has that.
+    fn exec(&self) -> Option<&dyn Exec> {
+        None
+    }
+
+    /// The terminal, when the bundle asked for one.
+    fn terminal(&self) -> Option<&dyn Terminal> {
+        None
+    }
+}
+
+/// What a guest uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Memory in use, in bytes.
+    pub memory: Option<u64>,
+    /// Processor time used so far, in nanoseconds.
+    pub cpu_nanos: Option<u64>,
+    /// Processes and threads.
+    pub pids: Option<u64>,
+}
+
+/// Runs further processes in a running sandbox.
+pub trait Exec {
+    /// Starts a process beside the guest's first, in the same isolation.
+    fn exec(&self, process: &Process, stdio: Stdio) -> Result<Box<dyn ExecProcess>>;
+}
+
+/// A process that [`Exec::exec`] started. Shared between threads.
+pub trait ExecProcess: Send + Sync {
+    /// Sends it a signal.
+    fn signal(&self, signal: Signal) -> Result<()>;
+
+    /// Waits for it to end. Every call after that returns the same.
+    fn wait(&self) -> Result<Exit>;
+
+    /// Its terminal, when it asked for one.
+    fn terminal(&self) -> Option<&dyn Terminal> {
+        None
+    }
+}
+
+/// The supervisor's end of a terminal.
+pub trait Terminal {
+    /// What the guest prints; reading ends when the guest's side is closed.
+    fn output(&self) -> Result<Box<dyn Read + Send>>;
+
+    /// What the guest reads as typed.
+    fn input(&self) -> Result<Box<dyn Write + Send>>;
+
+    /// Tells the guest a new size.
+    fn resize(&self, size: TerminalSize) -> Result<()>;
+}

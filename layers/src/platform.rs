@@ -1,0 +1,107 @@
+//! Platforms: what an image was made for.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// An operating system, an architecture and perhaps a variant of it, in the OCI
+/// image-spec's words: `linux/amd64`, `linux/arm64/v8`, `wasi/wasm`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Platform {
+    /// `GOOS`: `linux`, `wasi`.
+    pub os: String,
+    /// `GOARCH`: `amd64`, `arm64`, `wasm`.
+    pub architecture: String,
+    /// For example `v8`; absent in most images.
+    pub variant: Option<String>,
+}
+
+/// The text is not a platform.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is not a platform: expected OS/ARCHITECTURE[/VARIANT], such as linux/amd64 or wasi/wasm"
+)]
+pub struct InvalidPlatform(String);
+
+impl Platform {
+    /// The platform `os/architecture`.
+    #[must_use]
+    pub fn new(os: &str, architecture: &str) -> Self {
+        Self { os: os.to_owned(), architecture: architecture.to_owned(), variant: None }
+    }
+
+    /// Linux on this machine's architecture, whatever operating system this is.
+    #[must_use]
+    pub fn linux() -> Self {
+        let architecture = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            "x86" => "386",
+            "powerpc64" => "ppc64le",
+            other => other,
+        };
+        Self::new("linux", architecture)
+    }
+
+    /// WebAssembly with WASI, the name that images carry most often.
+    #[must_use]
+    pub fn wasi() -> Self {
+        Self::new("wasi", "wasm")
+    }
+
+    /// Whether an image made for `self` runs where `wanted` is asked for: the same
+    /// operating system and architecture, and the same variant where both name one.
+    #[must_use]
+    pub fn satisfies(&self, wanted: &Self) -> bool {
+        self.os == wanted.os
+            && self.architecture == wanted.architecture
+            && match (&self.variant, &wanted.variant) {
+                (Some(have), Some(want)) => have == want,
+                _ => true,
+            }
+    }
+}
+
+impl FromStr for Platform {
+    type Err = InvalidPlatform;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPlatform> {
+        let word = |part: &&str| {
+            !part.is_empty()
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+        };
+        let parts: Vec<&str> = text.split('/').collect();
+        let [os, architecture, variant @ ..] = parts.as_slice() else {
+            return Err(InvalidPlatform(text.to_owned()));
+        };
+        if variant.len() > 1 || !parts.iter().all(word) {
+            return Err(InvalidPlatform(text.to_owned()));
+        }
+        let variant = variant.first().map(|&variant| variant.to_owned());
+        Ok(Self { variant, ..Self::new(os, architecture) })
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        self.variant.as_ref().map_or(Ok(()), |variant| write!(f, "/{variant}"))
+    }
+}
+
+impl TryFrom<String> for Platform {
+    type Error = InvalidPlatform;
+
+    fn try_from(text: String) -> Result<Self, InvalidPlatform> {
+        text.parse()
+    }
+}
+
+impl From<Platform> for String {
+    fn from(platform: Platform) -> Self {
+        platform.to_string()
+    }
+}
