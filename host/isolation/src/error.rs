@@ -21,7 +21,7 @@ pub struct Refusal {
 #[non_exhaustive]
 pub enum Error {
     /// The program does not exist in the guest. Exit code 127.
-    #[error("no program `{program}` in the image{}", searched(path))]
+    #[error("no program `{program}` in the image{}", searched(path.as_ref()))]
     ProgramNotFound {
         /// As it was asked for.
         program: String,
@@ -78,8 +78,8 @@ pub enum Error {
     },
 }
 
-fn searched(path: &Option<String>) -> String {
-    path.as_ref().map_or_else(String::new, |path| format!(" (PATH is {path})"))
+fn searched(path: Option<&String>) -> String {
+    path.map_or_else(String::new, |path| format!(" (PATH is {path})"))
 }
 
 impl Error {
