@@ -94,3 +94,25 @@ impl From<Digest> for String {
         digest.to_string()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn a_digest_is_written_as_it_was_read() {
+        assert_eq!(EMPTY.parse::<Digest>().unwrap().to_string(), EMPTY);
+    }
+
+    #[test]
+    fn what_is_not_a_sha256_digest_is_refused() {
+        let upper = EMPTY.to_ascii_uppercase();
+        let mut wide = EMPTY.to_owned();
+        wide.replace_range(7..9, "é");
+        for text in ["", "sha256:", &EMPTY[7..], &EMPTY[..70], "sha512:00", &upper, &wide] {
+            assert!(text.parse::<Digest>().is_err(), "{text}");
+        }
+    }
+}

@@ -105,3 +105,34 @@ impl From<Platform> for String {
         platform.to_string()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn platform(text: &str) -> Platform {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_platform_is_written_as_it_was_read() {
+        for text in ["linux/amd64", "linux/arm64/v8", "wasi/wasm"] {
+            assert_eq!(platform(text).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_platform_is_refused() {
+        for text in ["", "linux", "linux/", "/amd64", "a/b/c/d", "linux/amd 64", "linux/amd64/"] {
+            assert!(text.parse::<Platform>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_variant_matters_only_where_both_name_one() {
+        assert!(platform("linux/arm64/v8").satisfies(&platform("linux/arm64")));
+        assert!(platform("linux/arm64").satisfies(&platform("linux/arm64/v8")));
+        assert!(!platform("linux/arm/v6").satisfies(&platform("linux/arm/v7")));
+        assert!(!platform("wasi/wasm").satisfies(&platform("linux/amd64")));
+    }
+}

@@ -43,3 +43,15 @@ impl Exit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_are_those_of_a_shell() {
+        assert_eq!(Exit::new(ExitStatus::Exited(3)).code(), 3);
+        assert_eq!(Exit::new(ExitStatus::Signaled(Signal::KILL)).code(), 137);
+        assert_eq!(Exit::new(ExitStatus::Trapped("unreachable".to_owned())).code(), 134);
+    }
+}

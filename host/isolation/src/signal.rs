@@ -110,3 +110,31 @@ impl From<Signal> for u8 {
         signal.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_is_read_back_from_its_name() {
+        for number in 1..=RTMAX {
+            let signal = Signal::from_number(number).unwrap();
+            assert_eq!(signal.to_string().parse::<Signal>(), Ok(signal));
+        }
+    }
+
+    #[test]
+    fn names_are_read_with_and_without_prefix_in_any_case() {
+        for text in ["TERM", "SIGTERM", "sigterm", "15"] {
+            assert_eq!(text.parse(), Ok(Signal::TERM), "{text}");
+        }
+        assert_eq!("RTMAX-1".parse::<Signal>().unwrap().number(), 63);
+    }
+
+    #[test]
+    fn what_is_no_signal_is_refused() {
+        for text in ["", "0", "65", "SIG", "SIGFOO", "-9", "RTMIN+31", "RTMAX-31"] {
+            assert!(text.parse::<Signal>().is_err(), "{text}");
+        }
+    }
+}
