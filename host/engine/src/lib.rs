@@ -1,1 +1,42 @@
-//! See ARCHITECTURE.md.
+//! Containers: their records, their supervisors, their life.
+//!
+//! The engine makes a container of an image and of what a user asks for, hands it to one of
+//! the backends that it was given, and keeps what is known of it. It names no backend, prints
+//! nothing, and reads no environment variable.
+//!
+//! # Verbs
+//!
+//! ```text
+//! Engine::open(root: &Path, Vec<Arc<dyn IsolationBackend>>, SupervisorCommand) -> Result<Engine>
+//! engine.store() -> &Store                   engine.backends() -> &[Arc<dyn IsolationBackend>]
+//! engine.create(&CreateOptions) -> Result<Container>
+//! engine.run(&CreateOptions, Attach) -> Result<Session>       create + start
+//! engine.start(query: &str, Attach) -> Result<Session>
+//! engine.exec(query, &ExecOptions) -> Result<Session>
+//! engine.list() -> Result<Listing>           engine.inspect(query) -> Result<Summary>
+//! engine.wait(query) -> Result<u8>           engine.stop(query, Duration) -> Result<()>
+//! engine.kill(query, Signal) -> Result<()>   engine.remove(query, force: bool) -> Result<()>
+//! engine.logs(query, LogOptions, &mut dyn FnMut(LogEntry) -> io::Result<()>) -> Result<()>
+//! engine.stats(query) -> Result<Stats>       engine.images_in_use() -> Result<BTreeSet<Digest>>
+//! engine.check(repair: bool) -> Result<CheckReport>           engine.usage() -> Result<Usage>
+//!
+//! session.id() -> &str                       session.control() -> Control
+//! session.wait(&mut dyn Write, &mut dyn Write) -> Result<Exit>; dropping it detaches
+//! control.stdin(&[u8]), .close_stdin(), .signal(Signal), .resize(TerminalSize) -> Result<()>
+//!
+//! supervise(root: &Path, id: &str, &[Arc<dyn IsolationBackend>]) -> Result<()>   hidden verb
+//! ```
+//!
+//! A `query` is a name, an id or the beginning of one.
+#![forbid(unsafe_code)]
+
+mod error;
+pub mod options;
+mod record;
+
+pub use error::{Cause, Error, Failure, Result};
+pub use options::{Attach, CreateOptions, ExecOptions, LogOptions};
+pub use record::{
+    CheckReport, Container, ImageRecord, Listing, LogEntry, Problem, State, Status, Stream,
+    Summary, Usage,
+};
