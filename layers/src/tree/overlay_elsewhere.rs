@@ -1,0 +1,51 @@
+//! What `Encoding::Overlay` needs from the host, where the host is not Linux: refused.
+
+use std::{fs::File, io, path::Path};
+
+use cap_std::fs::{Dir, FileType};
+
+use super::{Attributes, Kind, Special};
+
+fn unsupported<T>() -> io::Result<T> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "overlayfs's encoding is Linux's alone"))
+}
+
+pub(super) fn privileged() -> bool {
+    false
+}
+
+pub(super) fn special_kind(_: &Dir, _: &Path, _: FileType) -> io::Result<Kind> {
+    unsupported()
+}
+
+pub(super) fn make_special(_: &Dir, _: &Path, _: Special, _: u32) -> io::Result<()> {
+    unsupported()
+}
+
+pub(super) fn device_numbers(_: u64) -> (u32, u32) {
+    (0, 0)
+}
+
+pub(super) fn is_opaque(_: &Dir) -> io::Result<bool> {
+    unsupported()
+}
+
+pub(super) fn set_opaque(_: &Dir) -> io::Result<()> {
+    unsupported()
+}
+
+pub(super) fn set_mode(_: &Dir, _: &Path, _: u32) -> io::Result<()> {
+    unsupported()
+}
+
+pub(super) fn apply_to_file(_: &File, _: &Attributes) -> io::Result<()> {
+    unsupported()
+}
+
+pub(super) fn apply(_: &Dir, _: &Path, _: Kind, _: &Attributes) -> io::Result<()> {
+    unsupported()
+}
+
+pub(super) fn xattrs(_: &Dir, _: &Path, _: Kind) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    unsupported()
+}

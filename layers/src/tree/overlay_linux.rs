@@ -1,0 +1,179 @@
+//! What `Encoding::Overlay` needs from Linux: device nodes, owners and extended attributes.
+//!
+//! Names are single components, and each call either can't follow a symbolic link or is made for a
+//! kind that is none.
+
+use std::{ffi::CString, fs::File, io, path::Path, sync::OnceLock, time::SystemTime};
+
+use cap_std::fs::{Dir, FileType, FileTypeExt as _};
+use rustix::{
+    fs::{self, AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags},
+    io::Errno,
+};
+
+use super::{Attributes, Kind, Special};
+
+/// Whether this process is root of the machine: root elsewhere (in a user namespace) can neither make
+/// devices nor set `trusted.*` attributes (`user_namespaces(7)`, xattr(7)).
+pub(super) fn privileged() -> bool {
+    static PRIVILEGED: OnceLock<bool> = OnceLock::new();
+    *PRIVILEGED.get_or_init(|| {
+        let all_ids_mapped = std::fs::read_to_string("/proc/self/uid_map")
+            .is_ok_and(|map| map.split_ascii_whitespace().eq(["0", "0", "4294967295"]));
+        rustix::process::geteuid().is_root() && all_ids_mapped
+    })
+}
+
+fn opaque_attribute() -> &'static str {
+    if privileged() { "trusted.overlay.opaque" } else { "user.overlay.opaque" }
+}
+
+pub(super) fn special_kind(dir: &Dir, name: &Path, file_type: FileType) -> io::Result<Kind> {
+    if file_type.is_fifo() {
+        Ok(Kind::Fifo)
+    } else if file_type.is_block_device() {
+        Ok(Kind::BlockDevice)
+    } else if file_type.is_char_device() {
+        let device = fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?.st_rdev;
+        Ok(if device == 0 { Kind::Whiteout } else { Kind::CharDevice })
+    } else {
+        Ok(Kind::Socket)
+    }
+}
+
+pub(super) fn make_special(dir: &Dir, name: &Path, special: Special, mode: u32) -> io::Result<()> {
+    let (file_type, device) = match special {
+        Special::Fifo => (fs::FileType::Fifo, 0),
+        Special::Socket => (fs::FileType::Socket, 0),
+        Special::Char { major, minor } => {
+            (fs::FileType::CharacterDevice, fs::makedev(major, minor))
+        }
+        Special::Block { major, minor } => (fs::FileType::BlockDevice, fs::makedev(major, minor)),
+    };
+    Ok(fs::mknodat(dir, name, file_type, Mode::from_raw_mode(mode & 0o7777), device)?)
+}
+
+/// Major and minor number of an `st_rdev`.
+pub(super) fn device_numbers(rdev: u64) -> (u32, u32) {
+    (fs::major(rdev), fs::minor(rdev))
+}
+
+/// The directory's own handle is a path only (`O_PATH`), which has no attributes.
+fn readable(dir: &Dir, name: &Path) -> io::Result<rustix::fd::OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(fs::openat(dir, name, flags, Mode::empty())?)
+}
+
+pub(super) fn is_opaque(dir: &Dir) -> io::Result<bool> {
+    let mut value = [0; 1];
+    match fs::fgetxattr(readable(dir, Path::new("."))?, opaque_attribute(), &mut value) {
+        Ok(length) => Ok(length == 1 && value == *b"y"),
+        Err(Errno::NODATA | Errno::RANGE | Errno::OPNOTSUPP) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+pub(super) fn set_opaque(dir: &Dir) -> io::Result<()> {
+    let directory = readable(dir, Path::new("."))?;
+    Ok(fs::fsetxattr(directory, opaque_attribute(), b"y", XattrFlags::empty())?)
+}
+
+pub(super) fn set_mode(dir: &Dir, name: &Path, mode: u32) -> io::Result<()> {
+    Ok(fs::chmodat(dir, name, Mode::from_raw_mode(mode & 0o7777), AtFlags::empty())?)
+}
+
+/// The owner first, as changing it clears set-user-ID (chown(2)) and file capabilities; the time last,
+/// as nothing after it may touch the entry.
+pub(super) fn apply_to_file(file: &File, attributes: &Attributes) -> io::Result<()> {
+    if privileged() {
+        let owner = (Some(Uid::from_raw(attributes.uid)), Some(Gid::from_raw(attributes.gid)));
+        fs::fchown(file, owner.0, owner.1)?;
+    }
+    fs::fchmod(file, Mode::from_raw_mode(attributes.mode & 0o7777))?;
+    for (name, value) in &attributes.xattrs {
+        set_xattr(file, name, value)?;
+    }
+    Ok(fs::futimens(file, &timestamps(attributes.mtime))?)
+}
+
+fn set_xattr(file: &File, name: &[u8], value: &[u8]) -> io::Result<()> {
+    if is_overlays(name) {
+        return Ok(());
+    }
+    let Ok(name) = CString::new(name) else { return Err(Errno::INVAL.into()) };
+    match fs::fsetxattr(file, name, value, XattrFlags::empty()) {
+        // A file system without attributes, or a user without the right: content comes first.
+        Err(Errno::OPNOTSUPP) => Ok(()),
+        Err(Errno::PERM | Errno::ACCESS) if !privileged() => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+/// Attributes in which overlayfs keeps its own notes. An archive must not forge them.
+fn is_overlays(name: &[u8]) -> bool {
+    name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.")
+}
+
+pub(super) fn apply(dir: &Dir, name: &Path, kind: Kind, attributes: &Attributes) -> io::Result<()> {
+    if matches!(kind, Kind::File | Kind::Directory) {
+        return apply_to_file(&File::from(readable(dir, name)?), attributes);
+    }
+    if privileged() {
+        let owner = (Some(Uid::from_raw(attributes.uid)), Some(Gid::from_raw(attributes.gid)));
+        fs::chownat(dir, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)?;
+    }
+    if kind != Kind::Symlink {
+        set_mode(dir, name, attributes.mode)?;
+    }
+    Ok(fs::utimensat(dir, name, &timestamps(attributes.mtime), AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+/// The extended attributes of a file or directory; none of other kinds, where only a security module
+/// keeps any.
+pub(super) fn xattrs(dir: &Dir, name: &Path, kind: Kind) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    if !matches!(kind, Kind::File | Kind::Directory) {
+        return Ok(Vec::new());
+    }
+    let file = readable(dir, name)?;
+    // 64 KiB is the most that Linux gives, of names or of a value (xattr(7)).
+    let mut names = vec![0; 65536];
+    let length = match fs::flistxattr(&file, names.as_mut_slice()) {
+        Ok(length) => length,
+        Err(Errno::OPNOTSUPP) => 0,
+        Err(errno) => return Err(errno.into()),
+    };
+    let mut found = Vec::new();
+    for name in names[..length].split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
+        if is_overlays(name) {
+            continue;
+        }
+        let Ok(c_name) = CString::new(name) else { continue };
+        let mut value = vec![0; 65536];
+        let length = fs::fgetxattr(&file, &c_name, value.as_mut_slice())?;
+        value.truncate(length);
+        found.push((name.to_vec(), value));
+    }
+    Ok(found)
+}
+
+fn timestamps(mtime: SystemTime) -> Timestamps {
+    let time = timespec(mtime);
+    Timestamps { last_access: time, last_modification: time }
+}
+
+fn timespec(time: SystemTime) -> Timespec {
+    match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(after) => Timespec {
+            tv_sec: after.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: after.subsec_nanos().into(),
+        },
+        Err(before) => {
+            let before = before.duration();
+            let seconds = i64::try_from(before.as_secs()).unwrap_or(i64::MAX);
+            match before.subsec_nanos() {
+                0 => Timespec { tv_sec: -seconds, tv_nsec: 0 },
+                nanos => Timespec { tv_sec: -seconds - 1, tv_nsec: (1_000_000_000 - nanos).into() },
+            }
+        }
+    }
+}
