@@ -5,10 +5,11 @@
 #![forbid(unsafe_code)]
 
 pub mod digest;
+pub mod error;
+mod files;
+pub mod image;
+mod media;
 pub mod platform;
+pub mod reference;
 pub mod snapshot;
-pub mod tree;
-
-pub use digest::Digest;
-pub use platform::Platform;
-pub use snapshot::{Lower, Snapshot};
+pub mod store;

@@ -1,0 +1,114 @@
+//! Files of the store: written whole or not at all, and on the disk when a function returns.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    path::Path,
+};
+
+use crate::error::{Error, Result};
+
+/// Makes the entries of a directory durable. Windows keeps them without being asked.
+pub(crate) fn sync_dir(path: &Path) -> Result<()> {
+    if cfg!(windows) {
+        return Ok(());
+    }
+    File::open(path).and_then(|dir| dir.sync_all()).map_err(Error::io("sync", path))
+}
+
+/// Replaces the file `path` in one step, by way of `temporary` on the same file system.
+pub(crate) fn replace(path: &Path, temporary: &Path, content: &[u8]) -> Result<()> {
+    let write = || {
+        let mut file = File::create(temporary)?;
+        file.write_all(content)?;
+        file.sync_all()
+    };
+    write().map_err(Error::io("write", temporary))?;
+    fs::rename(temporary, path).map_err(Error::io("replace", path))?;
+    path.parent().map_or(Ok(()), sync_dir)
+}
+
+/// Makes a directory, and the ones above it, that no other user may enter.
+pub(crate) fn make_private_dir(path: &Path) -> Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::DirBuilderExt as _;
+        builder.mode(0o700);
+    }
+    builder.create(path).map_err(Error::io("create", path))
+}
+
+/// Makes the tree below `path` durable: all of its file system on Linux, which is one call however
+/// many files there are (syncfs(2)), file by file elsewhere.
+#[cfg(target_os = "linux")]
+pub(crate) fn sync_tree(path: &Path) -> Result<()> {
+    let sync = || Ok(rustix::fs::syncfs(File::open(path)?)?);
+    sync().map_err(Error::io("sync", path))
+}
+
+/// Makes the tree below `path` durable: all of its file system on Linux, which is one call however
+/// many files there are (syncfs(2)), file by file elsewhere.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn sync_tree(path: &Path) -> Result<()> {
+    for entry in fs::read_dir(path).map_err(Error::io("list", path))? {
+        let entry = entry.map_err(Error::io("list", path))?;
+        let (path, kind) = (entry.path(), entry.file_type());
+        let kind = kind.map_err(Error::io("look at", &path))?;
+        if kind.is_dir() {
+            sync_tree(&path)?;
+        } else if kind.is_file() {
+            // Windows syncs only what is open to write.
+            fs::OpenOptions::new()
+                .write(true)
+                .open(&path)
+                .and_then(|file| file.sync_all())
+                .map_err(Error::io("sync", &path))?;
+        }
+    }
+    sync_dir(path)
+}
+
+/// Removes a tree, if there is one, whatever the permissions of its directories.
+pub(crate) fn remove_tree(path: &Path) -> Result<()> {
+    let first = fs::remove_dir_all(path);
+    let result = match &first {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_up(path).and_then(|()| fs::remove_dir_all(path))
+        }
+        _ => first,
+    };
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io("remove", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Lets the owner into every directory of a tree, following no link.
+fn open_up(path: &Path) -> io::Result<()> {
+    let authority = cap_std::ambient_authority();
+    let parent = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    open_up_below(&cap_std::fs::Dir::open_ambient_dir(parent, authority)?, Path::new(name))
+}
+
+fn open_up_below(parent: &cap_std::fs::Dir, name: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use cap_std::fs::{Permissions, PermissionsExt as _};
+        if parent.symlink_metadata(name)?.is_dir() {
+            parent.set_permissions(name, Permissions::from_mode(0o700))?;
+        }
+    }
+    let dir = cap_fs_ext::DirExt::open_dir_nofollow(parent, name)?;
+    for entry in dir.entries()? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open_up_below(&dir, Path::new(&entry.file_name()))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! Blobs: content under its own digest.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _, Write},
+    path::PathBuf,
+};
+
+use sha2::{Digest as _, Sha256};
+
+use super::{Store, Work};
+use crate::{
+    Digest,
+    error::{Error, Result},
+    files,
+};
+
+/// The longest manifest, index or config that is read into memory, in bytes.
+pub(crate) const DOCUMENT_MAX: u64 = 16 << 20;
+
+impl Store {
+    /// Where the blob is, or would be.
+    pub(crate) fn blob_path(&self, digest: Digest) -> PathBuf {
+        self.root.join("blobs/sha256").join(digest.hex())
+    }
+
+    /// The blob's size in bytes, if the store has it.
+    pub(crate) fn blob_size(&self, digest: Digest) -> Result<Option<u64>> {
+        let path = self.blob_path(digest);
+        match fs::metadata(&path) {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io("look at", &path)(error)),
+        }
+    }
+
+    /// The blob, opened; `what` needs it.
+    pub(crate) fn open_blob(&self, digest: Digest, what: &str) -> Result<File> {
+        let path = self.blob_path(digest);
+        File::open(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Error::MissingBlob { what: what.to_owned(), digest },
+            _ => Error::io("open", &path)(error),
+        })
+    }
+
+    /// A manifest, index or config, compared with its digest.
+    pub fn document(&self, digest: Digest, what: &str) -> Result<Vec<u8>> {
+        let mut content = Vec::new();
+        self.open_blob(digest, what)?
+            .take(DOCUMENT_MAX)
+            .read_to_end(&mut content)
+            .map_err(Error::io("read", &self.blob_path(digest)))?;
+        let found = Digest::from_bytes(Sha256::digest(&content).into());
+        if found != digest {
+            let what = format!("blob {}", self.blob_path(digest).display());
+            return Err(Error::DigestMismatch { what, expected: digest, found });
+        }
+        Ok(content)
+    }
+
+    /// Adds a small blob. Returns its digest.
+    pub(crate) fn add_document(&self, work: &Work, content: &[u8]) -> Result<Digest> {
+        let mut writer = BlobWriter::new(work)?;
+        writer.write_all(content).map_err(Error::io("write", &writer.path))?;
+        writer.finish(self).map(|(digest, _)| digest)
+    }
+}
+
+/// A blob that is being written, to `tmp` until it is finished.
+#[derive(Debug)]
+pub(crate) struct BlobWriter {
+    file: File,
+    path: PathBuf,
+    hasher: Sha256,
+    size: u64,
+}
+
+impl BlobWriter {
+    pub(crate) fn new(work: &Work) -> Result<Self> {
+        let (file, path) = tempfile::Builder::new()
+            .prefix("blob-")
+            .tempfile_in(work.path(""))
+            .and_then(|file| file.keep().map_err(Into::into))
+            .map_err(Error::io("write in", &work.path("")))?;
+        Ok(Self { file, path, hasher: Sha256::new(), size: 0 })
+    }
+
+    /// Puts the blob under its digest. Returns the digest and the size in bytes.
+    pub(crate) fn finish(self, store: &Store) -> Result<(Digest, u64)> {
+        let digest = Digest::from_bytes(self.hasher.finalize().into());
+        let target = store.blob_path(digest);
+        if store.blob_size(digest)? == Some(self.size) {
+            let _ = fs::remove_file(&self.path);
+            return Ok((digest, self.size));
+        }
+        self.file.sync_all().map_err(Error::io("sync", &self.path))?;
+        // Windows renames no open file.
+        drop(self.file);
+        fs::rename(&self.path, &target).map_err(Error::io("create", &target))?;
+        files::sync_dir(&store.root.join("blobs/sha256"))?;
+        Ok((digest, self.size))
+    }
+
+    /// As [`finish`](Self::finish), after comparing with the digest that the content must have.
+    pub(crate) fn finish_as(self, store: &Store, expected: Digest) -> Result<u64> {
+        let found = Digest::from_bytes(self.hasher.clone().finalize().into());
+        if found != expected {
+            let what = format!("blob {expected}");
+            return Err(Error::DigestMismatch { what, expected, found });
+        }
+        self.finish(store).map(|(_, size)| size)
+    }
+
+    pub(crate) const fn size(&self) -> u64 {
+        self.size
+    }
+}
+
+impl Write for BlobWriter {
+    fn write(&mut self, content: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(content)?;
+        self.hasher.update(&content[..written]);
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}

@@ -1,0 +1,130 @@
+//! What an entry of `index.json` leads to.
+
+use std::collections::BTreeSet;
+
+use oci_spec::image::{Descriptor, ImageIndex};
+
+use super::Store;
+use crate::{
+    Digest, Image, Platform,
+    error::{Error, Result},
+    image::digest_of,
+    media::{self, Role},
+};
+
+/// How deep indexes may hold indexes.
+const DEPTH_MAX: usize = 8;
+
+/// Everything that keeps an image whole.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reachable {
+    pub(crate) blobs: BTreeSet<Digest>,
+    pub(crate) diff_ids: BTreeSet<Digest>,
+}
+
+impl Store {
+    /// The image with this manifest.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingBlob`] if the store does not have it.
+    pub fn image(&self, digest: &Digest) -> Result<Image> {
+        let manifest = self.document(*digest, "the image")?;
+        let config = crate::image::parse_manifest(*digest, &manifest)?.config().clone();
+        let what = format!("manifest {digest}");
+        Image::new(*digest, &manifest, &self.document(digest_of(&config)?, &what)?)
+    }
+
+    /// The images that a descriptor leads to, in order. Of an index, those that the store has:
+    /// archives often hold an index and one of its images.
+    pub(crate) fn images_under(&self, descriptor: &Descriptor) -> Result<Vec<Image>> {
+        let mut images = Vec::new();
+        self.walk(descriptor, DEPTH_MAX, &mut |_| (), &mut |image| images.push(image))?;
+        Ok(images)
+    }
+
+    /// All blobs and layers that a descriptor leads to.
+    pub(crate) fn reach(&self, descriptor: &Descriptor, reachable: &mut Reachable) -> Result<()> {
+        let mut images = Vec::new();
+        let documents = &mut reachable.blobs;
+        let visit = &mut |digest| {
+            documents.insert(digest);
+        };
+        self.walk(descriptor, DEPTH_MAX, visit, &mut |image| images.push(image))?;
+        for image in images {
+            reachable.blobs.insert(image.config_digest);
+            for (layer, diff_id) in image.layers() {
+                reachable.blobs.insert(digest_of(layer)?);
+                reachable.diff_ids.insert(diff_id);
+            }
+        }
+        Ok(())
+    }
+
+    fn walk(
+        &self,
+        descriptor: &Descriptor,
+        depth: usize,
+        document: &mut dyn FnMut(Digest),
+        image: &mut dyn FnMut(Image),
+    ) -> Result<()> {
+        let digest = digest_of(descriptor)?;
+        document(digest);
+        match media::role(descriptor.media_type()) {
+            Some(Role::Manifest) => {
+                let mut found = self.image(&digest)?;
+                if let Some(platform) = descriptor.platform() {
+                    found.platform = described(platform);
+                }
+                image(found);
+                Ok(())
+            }
+            Some(Role::Index) if depth > 0 => {
+                for child in self.children(digest)? {
+                    if self.blob_size(digest_of(&child)?)?.is_some() {
+                        self.walk(&child, depth - 1, document, image)?;
+                    }
+                }
+                Ok(())
+            }
+            Some(Role::Index) => Err(Error::Inconsistent {
+                what: format!("index {digest}"),
+                reason: "indexes are nested too deeply".to_owned(),
+            }),
+            _ => Err(Error::MediaType {
+                what: format!("blob {digest}"),
+                media_type: descriptor.media_type().to_string(),
+            }),
+        }
+    }
+
+    /// The images and indexes that an index holds.
+    fn children(&self, digest: Digest) -> Result<Vec<Descriptor>> {
+        let content = self.document(digest, "the image")?;
+        let index = parse_index(digest, &content)?;
+        Ok(index.manifests().iter().filter(|child| !is_attestation(child)).cloned().collect())
+    }
+}
+
+pub(crate) fn parse_index(digest: Digest, content: &[u8]) -> Result<ImageIndex> {
+    serde_json::from_slice(content)
+        .map_err(|source| Error::Malformed { what: format!("index {digest}"), source })
+}
+
+/// Whether a manifest of an index is no image but a statement about one: `BuildKit` adds them for
+/// the platform `unknown/unknown`.
+pub(crate) fn is_attestation(descriptor: &Descriptor) -> bool {
+    let unknown = descriptor.platform().as_ref().is_some_and(|platform| {
+        platform.os().to_string() == "unknown" && platform.architecture().to_string() == "unknown"
+    });
+    let annotations = descriptor.annotations().as_ref();
+    unknown || annotations.is_some_and(|all| all.contains_key("vnd.docker.reference.type"))
+}
+
+fn described(platform: &oci_spec::image::Platform) -> Platform {
+    Platform {
+        os: platform.os().to_string(),
+        architecture: platform.architecture().to_string(),
+        variant: platform.variant().clone().filter(|variant| !variant.is_empty()),
+    }
+}

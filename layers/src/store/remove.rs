@@ -1,0 +1,171 @@
+//! Removing images, and what no image needs any more.
+
+use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Pin, Store, Work,
+    graph::Reachable,
+    refs::{self, Entry},
+};
+use crate::{
+    Digest, Reference,
+    error::{Error, Result},
+    files,
+};
+
+/// What a removal did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Removed {
+    /// Names that were taken away.
+    pub untagged: Vec<Reference>,
+    /// Manifests and indexes that are gone.
+    pub deleted: Vec<Digest>,
+    /// How many bytes of blobs and layers were freed, as far as files tell.
+    pub freed: u64,
+}
+
+impl Store {
+    /// Takes away the name `name`, and with an image's last name the image; with an id, the image
+    /// and its name.
+    ///
+    /// `in_use` tells whether a container uses the image with this manifest.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InUse`] unless `force`: when a container uses the image, or when an id was given and
+    /// the image has several names. An image that a container uses keeps its content even by force,
+    /// without name.
+    pub fn remove(
+        &self,
+        name: &str,
+        force: bool,
+        in_use: &dyn Fn(&Digest) -> bool,
+    ) -> Result<Removed> {
+        let _lock = Pin::exclusive(&self.root.join("lock"))?;
+        let work = Work::new(self)?;
+        let found = self.find(name)?;
+        let used = self.is_used(&found, in_use)?;
+        let refuse = |reason| Err(Error::InUse { name: name.to_owned(), reason });
+        let mut removed = self.change_entries(&work, |entries| {
+            let names = entries.iter().filter(|entry| entry.digest == found.digest).count();
+            let by_name = found.name.as_ref().is_some_and(|known| is_written(name, known));
+            if by_name && names > 1 {
+                refs::unset(entries, found.name.as_ref());
+                return Ok(Removed {
+                    untagged: found.name.iter().cloned().collect(),
+                    ..Removed::default()
+                });
+            }
+            if names > 1 && !force {
+                return refuse("it has several names, and was given by its id");
+            }
+            if used && !force {
+                return refuse("a container uses it");
+            }
+            Ok(drop_image(entries, &found, used))
+        })?;
+        removed.freed = self.collect(&work)?;
+        Ok(removed)
+    }
+
+    /// Removes the images that have no name and that no container uses.
+    pub fn prune(&self, in_use: &dyn Fn(&Digest) -> bool) -> Result<Removed> {
+        let _lock = Pin::exclusive(&self.root.join("lock"))?;
+        let work = Work::new(self)?;
+        let mut removed = self.change_entries(&work, |entries| {
+            let mut removed = Removed::default();
+            for entry in entries.clone().into_iter().filter(|entry| entry.name.is_none()) {
+                if !self.is_used(&entry, in_use)? {
+                    removed.deleted.extend(drop_image(entries, &entry, false).deleted);
+                }
+            }
+            Ok(removed)
+        })?;
+        removed.freed = self.collect(&work)?;
+        Ok(removed)
+    }
+
+    fn is_used(&self, entry: &Entry, in_use: &dyn Fn(&Digest) -> bool) -> Result<bool> {
+        let images = self.images_under(&entry.descriptor)?;
+        Ok(in_use(&entry.digest) || images.iter().any(|image| in_use(&image.digest)))
+    }
+
+    /// Everything that the entries lead to.
+    pub(crate) fn reachable(&self) -> Result<Reachable> {
+        let mut reachable = Reachable::default();
+        self.entries()?
+            .iter()
+            .try_for_each(|entry| self.reach(&entry.descriptor, &mut reachable))?;
+        Ok(reachable)
+    }
+
+    /// Removes the blobs and layers that no entry leads to. The store's lock must be held.
+    pub(crate) fn collect(&self, work: &Work) -> Result<u64> {
+        let reachable = self.reachable()?;
+        let mut freed = 0;
+        for path in self.unreachable("blobs/sha256", &reachable.blobs)? {
+            freed += fs::metadata(&path).map_or(0, |metadata| metadata.len());
+            fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+        }
+        for path in self.unreachable("layers", &reachable.diff_ids)? {
+            // Out of the way in one step: what is under `layers` is whole.
+            let doomed = work.path(path.file_name().unwrap_or_default());
+            fs::rename(&path, &doomed).map_err(Error::io("remove", &path))?;
+            freed += tree_size(&doomed);
+            files::remove_tree(&doomed)?;
+        }
+        Ok(freed)
+    }
+
+    /// The entries of a directory of the store that are none of the `kept`.
+    pub(crate) fn unreachable(
+        &self,
+        directory: &str,
+        kept: &BTreeSet<Digest>,
+    ) -> Result<Vec<PathBuf>> {
+        let directory = self.root.join(directory);
+        let names: Vec<OsString> = fs::read_dir(&directory)
+            .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect())
+            .map_err(Error::io("list", &directory))?;
+        let is_kept = |name: &OsString| {
+            let digest = name.to_str().and_then(|hex| format!("sha256:{hex}").parse().ok());
+            digest.is_some_and(|digest| kept.contains(&digest))
+        };
+        Ok(names.iter().filter(|name| !is_kept(name)).map(|name| directory.join(name)).collect())
+    }
+}
+
+/// Whether `text` is this reference rather than the id of its image.
+fn is_written(text: &str, known: &Reference) -> bool {
+    text.parse::<Reference>().is_ok_and(|reference| reference == *known)
+}
+
+/// Takes an image out of the entries; one that is used stays, without name.
+fn drop_image(entries: &mut Vec<Entry>, image: &Entry, used: bool) -> Removed {
+    let mut removed = Removed::default();
+    while let Some(position) = entries.iter().position(|entry| entry.digest == image.digest) {
+        removed.untagged.extend(entries.remove(position).name);
+    }
+    if used {
+        entries.push(refs::unnamed(image));
+    } else {
+        removed.deleted.push(image.digest);
+    }
+    removed
+}
+
+/// Bytes of all regular files of a tree; what cannot be looked at counts nothing.
+pub(crate) fn tree_size(path: &Path) -> u64 {
+    let size = |entry: io::Result<fs::DirEntry>| {
+        let entry = entry.ok()?;
+        let metadata = entry.metadata().ok()?;
+        Some(if metadata.is_dir() { tree_size(&entry.path()) } else { metadata.len() })
+    };
+    fs::read_dir(path).map_or(0, |entries| entries.filter_map(size).sum())
+}

@@ -1,0 +1,101 @@
+//! From a name or id to an image.
+
+use super::{Store, refs::Entry};
+use crate::{
+    Digest, Image, Platform, Reference,
+    error::{Error, Result},
+};
+
+impl Store {
+    /// The image called `name` for the first of the `wanted` platforms that there is one for; with
+    /// none wanted, its first image.
+    ///
+    /// `name` is a reference, or an image's id or digest, whole or the beginning of it. A name
+    /// comes before an id's beginning, as in Docker.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchImage`], [`Error::AmbiguousId`], and [`Error::NoSuchPlatform`], which lists
+    /// the platforms that there are.
+    pub fn resolve(&self, name: &str, wanted: &[Platform]) -> Result<Image> {
+        let mut images = self.images_under(&self.find(name)?.descriptor)?;
+        let position = if wanted.is_empty() {
+            (!images.is_empty()).then_some(0)
+        } else {
+            wanted
+                .iter()
+                .find_map(|wanted| images.iter().position(|image| image.platform.satisfies(wanted)))
+        };
+        match position {
+            Some(position) => Ok(images.swap_remove(position)),
+            None => Err(Error::NoSuchPlatform {
+                name: name.to_owned(),
+                wanted: wanted.to_vec(),
+                available: images.into_iter().map(|image| image.platform).collect(),
+            }),
+        }
+    }
+
+    /// The entry of `index.json` that a name or id means.
+    pub(crate) fn find(&self, name: &str) -> Result<Entry> {
+        let entries = self.entries()?;
+        let missing = || Error::NoSuchImage(name.to_owned());
+        if let Some(hex) = id_digits(name) {
+            return match self.find_by_id(&entries, hex, name)? {
+                Some(entry) => Ok(entry),
+                // `cafe` is also the name of a repository.
+                None => name
+                    .parse()
+                    .ok()
+                    .and_then(|reference| find_by_reference(&entries, &reference))
+                    .ok_or_else(missing),
+            };
+        }
+        find_by_reference(&entries, &name.parse()?).ok_or_else(missing)
+    }
+
+    /// The one image whose id, or whose manifest's or index's digest, begins so.
+    fn find_by_id(&self, entries: &[Entry], hex: &str, name: &str) -> Result<Option<Entry>> {
+        if let Some(entry) =
+            name.parse().ok().and_then(|reference| find_by_reference(entries, &reference))
+        {
+            return Ok(Some(entry));
+        }
+        let mut found: Option<Entry> = None;
+        for entry in entries {
+            let fits = |digest: Digest| digest.hex().starts_with(hex);
+            let matches = fits(entry.digest)
+                || self
+                    .images_under(&entry.descriptor)?
+                    .iter()
+                    .any(|image| fits(image.config_digest) || fits(image.digest));
+            match &found {
+                _ if !matches => {}
+                Some(other) if other.digest != entry.digest => {
+                    return Err(Error::AmbiguousId(name.to_owned()));
+                }
+                _ => found = Some(entry.clone()),
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The hexadecimal digits of what can be an id.
+fn id_digits(name: &str) -> Option<&str> {
+    let hex = name.strip_prefix("sha256:").unwrap_or(name);
+    let digits = hex.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'a'..=b'f'));
+    (digits && !hex.is_empty() && hex.len() <= 64).then_some(hex)
+}
+
+fn find_by_reference(entries: &[Entry], reference: &Reference) -> Option<Entry> {
+    let fits = |entry: &&Entry| match (reference.digest(), &entry.name) {
+        (None, Some(name)) => name == reference,
+        // A digest says which image, whatever the tag; the repository must be one it is known by.
+        (Some(digest), Some(name)) => {
+            entry.digest == *digest && name.repository() == reference.repository()
+        }
+        (_, None) => false,
+    };
+    entries.iter().find(fits).cloned()
+}
