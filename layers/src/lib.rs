@@ -13,3 +13,12 @@ pub mod platform;
 pub mod reference;
 pub mod snapshot;
 pub mod store;
+pub mod tree;
+
+pub use digest::Digest;
+pub use error::{Error, Result};
+pub use image::Image;
+pub use platform::Platform;
+pub use reference::Reference;
+pub use snapshot::{Lower, Snapshot};
+pub use store::{ImageSummary, Removed, Store};
