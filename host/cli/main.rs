@@ -1,3 +1,5 @@
 //! The program `silo`.
 
+mod format;
+
 fn main() {}
