@@ -14,6 +14,7 @@ pub mod reference;
 pub mod snapshot;
 pub mod store;
 pub mod tree;
+pub mod union;
 
 pub use digest::Digest;
 pub use error::{Error, Result};

@@ -347,9 +347,44 @@ impl Directory {
         }
     }
 
-    /// Moves an entry to `to_name` in `to`, in place of an entry of that host name, as rename(2).
+    /// Moves an entry to `to_name` in `to`, in place of an entry of the same host name, as
+    /// rename(2). Kinds other than directories share theirs in the encoding of overlayfs.
     pub fn rename(&self, name: &[u8], kind: Kind, to: &Self, to_name: &[u8]) -> io::Result<()> {
         self.dir.rename(self.host_name(name, kind)?, &to.dir, to.new_host_name(to_name, kind)?)
+    }
+
+    /// Moves an entry to `to_name` in `to`, in place of an entry of any kind, whose place is not empty at
+    /// any time where the host can do that. A directory in the way must be empty, marks apart.
+    pub fn replace(
+        &self,
+        name: &[u8],
+        kind: Kind,
+        to: &Self,
+        to_name: &[u8],
+        in_place_of: Option<Kind>,
+    ) -> io::Result<()> {
+        let Some(other) = in_place_of else { return self.rename(name, kind, to, to_name) };
+        let directories = (kind == Kind::Directory, other == Kind::Directory);
+        match (self.encoding, directories) {
+            (_, (true, true)) => {
+                to.remove(to_name, other)?;
+                self.rename(name, kind, to, to_name)
+            }
+            (Encoding::Overlay, (false, false)) => self.rename(name, kind, to, to_name),
+            (Encoding::Overlay, _) => {
+                let hosts = (self.host_name(name, kind)?, to.host_name(to_name, kind)?);
+                overlay::exchange(&self.dir, &hosts.0, &to.dir, &hosts.1)?;
+                self.remove(name, other)
+            }
+            (Encoding::Portable, _) => {
+                self.rename(name, kind, to, to_name)?;
+                // Of entries with different host names, the newer counts even before the other is gone.
+                if to.host_name(to_name, kind)? == to.host_name(to_name, other)? {
+                    return Ok(());
+                }
+                to.remove(to_name, other)
+            }
+        }
     }
 
     /// What the host says about an entry.
@@ -444,10 +479,7 @@ impl Directory {
             Encoding::Overlay => {
                 overlay::apply(&self.dir, Path::new("."), Kind::Directory, attributes)
             }
-            Encoding::Portable => {
-                let time = SystemTimeSpec::Absolute(CapTime::from_std(attributes.mtime));
-                self.dir.set_times(".", None, Some(time))
-            }
+            Encoding::Portable => self.set_own_times(None, Some(attributes.mtime)),
         }
     }
 
@@ -471,10 +503,30 @@ impl Directory {
         self.dir.set_symlink_times(self.host_name(name, kind)?, atime.map(spec), mtime.map(spec))
     }
 
-    /// Sets the permissions of an entry that is no symbolic link; nothing where the encoding has none.
-    pub fn set_mode(&self, name: &[u8], kind: Kind, mode: u32) -> io::Result<()> {
+    /// Sets times of this directory itself, those given.
+    pub(crate) fn set_own_times(
+        &self,
+        atime: Option<SystemTime>,
+        mtime: Option<SystemTime>,
+    ) -> io::Result<()> {
+        let spec = |time| SystemTimeSpec::Absolute(CapTime::from_std(time));
+        self.dir.set_times(".", atime.map(spec), mtime.map(spec))
+    }
+
+    /// Sets the permissions of this directory itself.
+    pub(crate) fn set_own_mode(&self, mode: u32) -> io::Result<()> {
         match self.encoding {
-            Encoding::Overlay => overlay::set_mode(&self.dir, &self.host_name(name, kind)?, mode),
+            Encoding::Overlay => overlay::set_mode(&self.dir, Path::new("."), mode),
+            Encoding::Portable => Ok(()),
+        }
+    }
+
+    /// Sets the permissions of an entry that is no symbolic link; nothing where the encoding has none.
+    pub fn set_mode(&self, name: &[u8], mode: u32) -> io::Result<()> {
+        match self.encoding {
+            Encoding::Overlay => {
+                overlay::set_mode(&self.dir, &self.host_name(name, Kind::File)?, mode)
+            }
             Encoding::Portable => Ok(()),
         }
     }

@@ -38,6 +38,10 @@ pub(super) fn set_mode(_: &Dir, _: &Path, _: u32) -> io::Result<()> {
     unsupported()
 }
 
+pub(super) fn exchange(_: &Dir, _: &Path, _: &Dir, _: &Path) -> io::Result<()> {
+    unsupported()
+}
+
 pub(super) fn apply_to_file(_: &File, _: &Attributes) -> io::Result<()> {
     unsupported()
 }

@@ -7,7 +7,7 @@ use std::{ffi::CString, fs::File, io, path::Path, sync::OnceLock, time::SystemTi
 
 use cap_std::fs::{Dir, FileType, FileTypeExt as _};
 use rustix::{
-    fs::{self, AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags},
+    fs::{self, AtFlags, Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, Uid, XattrFlags},
     io::Errno,
 };
 
@@ -80,6 +80,11 @@ pub(super) fn set_opaque(dir: &Dir) -> io::Result<()> {
 
 pub(super) fn set_mode(dir: &Dir, name: &Path, mode: u32) -> io::Result<()> {
     Ok(fs::chmodat(dir, name, Mode::from_raw_mode(mode & 0o7777), AtFlags::empty())?)
+}
+
+/// Lets two entries change places at once.
+pub(super) fn exchange(dir: &Dir, name: &Path, to: &Dir, to_name: &Path) -> io::Result<()> {
+    Ok(fs::renameat_with(dir, name, to, to_name, RenameFlags::EXCHANGE)?)
 }
 
 /// The owner first, as changing it clears set-user-ID (chown(2)) and file capabilities; the time last,

@@ -1,0 +1,169 @@
+//! Open files.
+
+use std::{
+    fs, io,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::SystemTime,
+};
+
+use super::{FsError, FsResult, Metadata, Node, OpenOptions, UnionFs};
+
+/// An open regular file. Positions are in bytes from the start; the file has no position of its own.
+/// It stays open, and keeps its content, when its name is removed.
+#[derive(Debug)]
+pub struct File {
+    fs: UnionFs,
+    node: Node,
+    options: OpenOptions,
+    opened: Arc<fs::File>,
+    /// Of a file open in a lower: whether the node was copied up since, and the copy.
+    moved: Option<Arc<AtomicBool>>,
+    copy: OnceLock<Arc<fs::File>>,
+}
+
+impl File {
+    pub(super) const fn new(
+        fs: UnionFs,
+        node: Node,
+        options: OpenOptions,
+        opened: Arc<fs::File>,
+        moved: Option<Arc<AtomicBool>>,
+    ) -> Self {
+        Self { fs, node, options, opened, moved, copy: OnceLock::new() }
+    }
+
+    /// The file's node.
+    #[must_use]
+    pub const fn node(&self) -> Node {
+        self.node
+    }
+
+    /// How it was opened.
+    #[must_use]
+    pub const fn options(&self) -> OpenOptions {
+        self.options
+    }
+
+    /// The host's file: that of the upper once there is one.
+    fn host(&self) -> &fs::File {
+        let Some(moved) = &self.moved else { return &self.opened };
+        if !moved.load(Ordering::Acquire) {
+            return &self.opened;
+        }
+        // Where the copy has lost its name already, the lower's file still has the content of before.
+        self.copy.get_or_init(|| {
+            self.fs.open_copy(self.node).unwrap_or_else(|_| Arc::clone(&self.opened))
+        })
+    }
+
+    /// Reads at `offset`; 0 at the end of the file. Fewer bytes than fit may be read.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> FsResult<usize> {
+        if !self.options.read {
+            return Err(FsError::BadHandle);
+        }
+        Ok(read_at(self.host(), buffer, offset)?)
+    }
+
+    /// Writes at `offset`; a gap behind the end reads as zeros. Fewer bytes may be written. A file opened
+    /// to append is written at its end.
+    pub fn write_at(&self, bytes: &[u8], offset: u64) -> FsResult<usize> {
+        if self.options.append {
+            return self.append(bytes);
+        }
+        self.writable()?;
+        Ok(write_at(&self.opened, bytes, offset)?)
+    }
+
+    /// Writes at the end, which no other write through this file system moves meanwhile.
+    pub fn append(&self, bytes: &[u8]) -> FsResult<usize> {
+        self.writable()?;
+        let _guard = self.fs.lock_append();
+        let end = self.opened.metadata()?.len();
+        Ok(write_at(&self.opened, bytes, end)?)
+    }
+
+    fn writable(&self) -> FsResult<()> {
+        if self.options.writes() { Ok(()) } else { Err(FsError::BadHandle) }
+    }
+
+    /// The length in bytes.
+    pub fn len(&self) -> FsResult<u64> {
+        Ok(self.host().metadata()?.len())
+    }
+
+    /// Whether the length is 0.
+    pub fn is_empty(&self) -> FsResult<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// What stat(2) tells.
+    pub fn metadata(&self) -> FsResult<Metadata> {
+        self.fs.stat(self.node)
+    }
+
+    /// Cuts or extends with zeros.
+    pub fn set_len(&self, length: u64) -> FsResult<()> {
+        if !self.options.writes() {
+            return Err(FsError::Invalid);
+        }
+        Ok(self.opened.set_len(length)?)
+    }
+
+    /// Sees to it that content and metadata survive a crash of the host.
+    pub fn sync(&self) -> FsResult<()> {
+        if !self.options.writes() {
+            return Ok(());
+        }
+        Ok(self.opened.sync_all()?)
+    }
+
+    /// Sees to it that the content survives a crash of the host.
+    pub fn sync_data(&self) -> FsResult<()> {
+        if !self.options.writes() {
+            return Ok(());
+        }
+        Ok(self.opened.sync_data()?)
+    }
+
+    /// Sets the times given.
+    pub fn set_times(&self, atime: Option<SystemTime>, mtime: Option<SystemTime>) -> FsResult<()> {
+        if !self.options.writes() {
+            return self.fs.set_times(self.node, atime, mtime);
+        }
+        let mut times = fs::FileTimes::new();
+        if let Some(atime) = atime {
+            times = times.set_accessed(atime);
+        }
+        if let Some(mtime) = mtime {
+            times = times.set_modified(mtime);
+        }
+        Ok(self.opened.set_times(times)?)
+    }
+}
+
+#[cfg(unix)]
+fn read_at(file: &fs::File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, buffer, offset)
+}
+
+#[cfg(unix)]
+fn write_at(file: &fs::File, bytes: &[u8], offset: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::write_at(file, bytes, offset)
+}
+
+#[cfg(windows)]
+fn read_at(file: &fs::File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    match std::os::windows::fs::FileExt::seek_read(file, buffer, offset) {
+        // ERROR_HANDLE_EOF
+        Err(error) if error.raw_os_error() == Some(38) => Ok(0),
+        result => result,
+    }
+}
+
+#[cfg(windows)]
+fn write_at(file: &fs::File, bytes: &[u8], offset: u64) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_write(file, bytes, offset)
+}
