@@ -24,12 +24,19 @@
 //! What not every backend can do is an accessor that returns an `Option` of a smaller trait:
 //! [`Sandbox::exec`], [`Sandbox::terminal`]. A caller can ask; it cannot run into it.
 //!
-//! A backend is right when it passes the `conformance` suite in this crate.
+//! A backend is right when it passes the `conformance` suite in this crate (feature
+//! `conformance`), as the in-memory `fake` beside it does.
+
+#![forbid(unsafe_code)]
 
 mod backend;
 mod bundle;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
 mod exit;
+#[cfg(feature = "conformance")]
+pub mod fake;
 mod signal;
 
 pub use backend::{
