@@ -112,3 +112,31 @@ fn open_up_below(parent: &cap_std::fs::Dir, name: &Path) -> io::Result<()> {
     }
     Ok(())
 }
+
+/// Moves a tree to a path where there is none yet. Whoever moves a directory to another one must be
+/// allowed to write to it, as its `..` changes (rename(2)), and the root directory of some layers is
+/// read-only.
+pub(crate) fn move_tree(from: &Path, to: &Path) -> Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !to.exists() => {
+            move_read_only(from, to)
+        }
+        result => result,
+    }
+    .map_err(Error::io("create", to))
+}
+
+#[cfg(unix)]
+fn move_read_only(from: &Path, to: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let permissions = fs::symlink_metadata(from)?.permissions();
+    fs::set_permissions(from, fs::Permissions::from_mode(permissions.mode() | 0o700))?;
+    fs::rename(from, to)?;
+    fs::set_permissions(to, permissions)
+}
+
+#[cfg(not(unix))]
+fn move_read_only(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)
+}

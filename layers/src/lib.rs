@@ -4,22 +4,29 @@
 
 #![forbid(unsafe_code)]
 
+pub mod archive;
+mod compression;
 pub mod digest;
 pub mod error;
 mod files;
 pub mod image;
 mod media;
 pub mod platform;
+pub mod progress;
 pub mod reference;
 pub mod snapshot;
 pub mod store;
+mod streams;
 pub mod tree;
 pub mod union;
+mod unpack;
 
+pub use archive::{Loaded, Source};
 pub use digest::Digest;
 pub use error::{Error, Result};
 pub use image::Image;
 pub use platform::Platform;
+pub use progress::{OnProgress, Progress};
 pub use reference::Reference;
 pub use snapshot::{Lower, Snapshot};
-pub use store::{ImageSummary, Removed, Store};
+pub use store::{ImageSummary, ImportOptions, Pin, Removed, Store};

@@ -50,7 +50,7 @@ impl Store {
             .take(DOCUMENT_MAX)
             .read_to_end(&mut content)
             .map_err(Error::io("read", &self.blob_path(digest)))?;
-        let found = Digest::from_bytes(Sha256::digest(&content).into());
+        let found = Digest::of(&content);
         if found != digest {
             let what = format!("blob {}", self.blob_path(digest).display());
             return Err(Error::DigestMismatch { what, expected: digest, found });
@@ -62,7 +62,7 @@ impl Store {
     pub(crate) fn add_document(&self, work: &Work, content: &[u8]) -> Result<Digest> {
         let mut writer = BlobWriter::new(work)?;
         writer.write_all(content).map_err(Error::io("write", &writer.path))?;
-        writer.finish(self).map(|(digest, _)| digest)
+        writer.finish(self)
     }
 }
 
@@ -85,32 +85,37 @@ impl BlobWriter {
         Ok(Self { file, path, hasher: Sha256::new(), size: 0 })
     }
 
-    /// Puts the blob under its digest. Returns the digest and the size in bytes.
-    pub(crate) fn finish(self, store: &Store) -> Result<(Digest, u64)> {
-        let digest = Digest::from_bytes(self.hasher.finalize().into());
+    /// Puts the blob under its digest. Returns the digest.
+    pub(crate) fn finish(self, store: &Store) -> Result<Digest> {
+        let digest = self.digest();
         let target = store.blob_path(digest);
         if store.blob_size(digest)? == Some(self.size) {
             let _ = fs::remove_file(&self.path);
-            return Ok((digest, self.size));
+            return Ok(digest);
         }
         self.file.sync_all().map_err(Error::io("sync", &self.path))?;
         // Windows renames no open file.
         drop(self.file);
         fs::rename(&self.path, &target).map_err(Error::io("create", &target))?;
         files::sync_dir(&store.root.join("blobs/sha256"))?;
-        Ok((digest, self.size))
+        Ok(digest)
     }
 
-    /// As [`finish`](Self::finish), after comparing with the digest that the content must have.
-    pub(crate) fn finish_as(self, store: &Store, expected: Digest) -> Result<u64> {
-        let found = Digest::from_bytes(self.hasher.clone().finalize().into());
-        if found != expected {
-            let what = format!("blob {expected}");
-            return Err(Error::DigestMismatch { what, expected, found });
+    /// The digest of what was written so far.
+    pub(crate) fn digest(&self) -> Digest {
+        Digest::from_bytes(self.hasher.clone().finalize().into())
+    }
+
+    /// Compares with the digest that the content must have.
+    pub(crate) fn matches(&self, expected: Digest) -> Result<()> {
+        let found = self.digest();
+        if found == expected {
+            return Ok(());
         }
-        self.finish(store).map(|(_, size)| size)
+        Err(Error::DigestMismatch { what: format!("blob {expected}"), expected, found })
     }
 
+    /// Bytes written so far.
     pub(crate) const fn size(&self) -> u64 {
         self.size
     }

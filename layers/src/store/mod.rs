@@ -13,12 +13,15 @@
 //! and is never written again. A function that returns has made durable what it promises.
 
 mod blobs;
-mod graph;
+pub(crate) mod graph;
 mod images;
+mod import;
+mod layer;
 mod lock;
-mod refs;
+pub(crate) mod refs;
 mod remove;
 mod resolve;
+mod snapshot;
 mod work;
 
 use std::{
@@ -26,8 +29,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub(crate) use self::{blobs::BlobWriter, work::Work};
-pub use self::{images::ImageSummary, lock::Pin, remove::Removed};
+pub(crate) use self::{
+    blobs::{BlobWriter, DOCUMENT_MAX},
+    layer::{Added, Source as LayerSource},
+    work::Work,
+};
+pub use self::{images::ImageSummary, import::ImportOptions, lock::Pin, remove::Removed};
 use crate::{
     Digest,
     error::{Error, Result},

@@ -116,7 +116,7 @@ impl Store {
         for path in self.unreachable("layers", &reachable.diff_ids)? {
             // Out of the way in one step: what is under `layers` is whole.
             let doomed = work.path(path.file_name().unwrap_or_default());
-            fs::rename(&path, &doomed).map_err(Error::io("remove", &path))?;
+            files::move_tree(&path, &doomed)?;
             freed += tree_size(&doomed);
             files::remove_tree(&doomed)?;
         }

@@ -1,0 +1,172 @@
+//! OCI image layouts, in a directory or an archive (image-spec, "OCI Image Layout Specification").
+
+use std::path::Path;
+
+use oci_spec::image::{Descriptor, ImageIndex};
+
+use super::{Loaded, not_an_image, source::Files};
+use crate::{
+    Digest, Reference, Store,
+    error::{Error, Result},
+    image::{Image, digest_of},
+    media::{self, Role},
+    progress::OnProgress,
+    store::{Added, LayerSource, Work, graph, refs::REF_NAME},
+};
+
+/// containerd's and Docker's annotation with the full name; OCI's own is then the tag alone.
+const CONTAINERD_NAME: &str = "io.containerd.image.name";
+/// How deep indexes may hold indexes, `index.json` apart.
+const DEPTH_MAX: usize = 8;
+
+pub(super) fn load(
+    store: &Store,
+    work: &Work,
+    files: &dyn Files,
+    path: &Path,
+    progress: OnProgress<'_>,
+) -> Result<Vec<Loaded>> {
+    let content =
+        files.read("index.json")?.ok_or_else(|| not_an_image(path, "it holds no index.json"))?;
+    let index: ImageIndex = serde_json::from_slice(&content)
+        .map_err(|source| Error::Malformed { what: "index.json".to_owned(), source })?;
+    let mut loader = Loader { store, work, files, progress };
+    let mut images = Vec::new();
+    for descriptor in index.manifests().iter().filter(|child| !graph::is_attestation(child)) {
+        if !loader.copy(descriptor, DEPTH_MAX)? {
+            return Err(Error::MissingBlob {
+                what: "index.json".to_owned(),
+                digest: digest_of(descriptor)?,
+            });
+        }
+        images.push((name_of(descriptor), descriptor.clone()));
+    }
+    if images.is_empty() {
+        return Err(not_an_image(path, "its index.json names no image"));
+    }
+    super::publish(store, work, images)
+}
+
+/// The name of an image of a layout. A single word is a tag by custom, and no name.
+fn name_of(descriptor: &Descriptor) -> Option<Reference> {
+    let annotations = descriptor.annotations().as_ref()?;
+    let full = annotations.get(CONTAINERD_NAME);
+    let name = full.or_else(|| annotations.get(REF_NAME).filter(|name| name.contains([':', '/'])));
+    name?.parse().ok()
+}
+
+struct Loader<'a> {
+    store: &'a Store,
+    work: &'a Work,
+    files: &'a dyn Files,
+    progress: OnProgress<'a>,
+}
+
+impl Loader<'_> {
+    /// Copies an image or index with all that it needs; `false` if neither layout nor store has it.
+    fn copy(&mut self, descriptor: &Descriptor, depth: usize) -> Result<bool> {
+        let digest = digest_of(descriptor)?;
+        let role = media::role(descriptor.media_type());
+        if !matches!(role, Some(Role::Manifest | Role::Index)) {
+            return Err(Error::MediaType {
+                what: format!("manifest {digest}"),
+                media_type: descriptor.media_type().to_string(),
+            });
+        }
+        let Some(content) = self.document(descriptor)? else { return Ok(false) };
+        if role == Some(Role::Index) {
+            self.copy_children(digest, &content, depth)?;
+        } else {
+            self.copy_image(digest, &content)?;
+        }
+        self.store.add_document(self.work, &content)?;
+        Ok(true)
+    }
+
+    /// Copies what an index holds, as far as it is there: archives often hold one platform's image
+    /// and the index of all.
+    fn copy_children(&mut self, digest: Digest, content: &[u8], depth: usize) -> Result<()> {
+        let inconsistent = |reason: &str| Error::Inconsistent {
+            what: format!("index {digest}"),
+            reason: reason.to_owned(),
+        };
+        if depth == 0 {
+            return Err(inconsistent("indexes are nested too deeply"));
+        }
+        let mut any = false;
+        for child in graph::parse_index(digest, content)?.manifests() {
+            any |= !graph::is_attestation(child) && self.copy(child, depth - 1)?;
+        }
+        if any { Ok(()) } else { Err(inconsistent("none of its images is there")) }
+    }
+
+    fn copy_image(&mut self, digest: Digest, content: &[u8]) -> Result<()> {
+        let manifest = crate::image::parse_manifest(digest, content)?;
+        let what = || format!("manifest {digest}");
+        let missing = |digest| Error::MissingBlob { what: what(), digest };
+        let config = self
+            .document(manifest.config())?
+            .ok_or_else(|| digest_of(manifest.config()).map_or_else(|error| error, missing))?;
+        let image = Image::new(digest, content, &config)?;
+        self.store.add_document(self.work, &config)?;
+        let mut added = Vec::new();
+        for (layer, diff_id) in image.layers() {
+            added.extend(self.copy_layer(layer, diff_id, &what())?);
+        }
+        self.store.keep_trees(self.work, &added)
+    }
+
+    fn copy_layer(
+        &mut self,
+        layer: &Descriptor,
+        diff_id: Digest,
+        image: &str,
+    ) -> Result<Option<Added>> {
+        let digest = digest_of(layer)?;
+        if self.store.has_layer(digest, layer.size(), diff_id)? {
+            (self.progress)(crate::Progress::Started {
+                layer: format!("layer {digest}"),
+                size: Some(layer.size()),
+            });
+            (self.progress)(crate::Progress::Finished { diff_id, known: true });
+            return Ok(None);
+        }
+        let Some(mut reader) = self.files.open(&blob_name(digest))? else {
+            let what = image.to_owned();
+            return Err(Error::MissingBlob { what, digest });
+        };
+        let source = LayerSource {
+            reader: &mut reader,
+            what: format!("layer {digest}"),
+            blob: Some((digest, layer.size())),
+            diff_id: Some(diff_id),
+            marked: false,
+        };
+        self.store.add_layer(self.work, source, self.progress).map(Some)
+    }
+
+    /// A manifest, index or config, from the layout or else from the store.
+    fn document(&self, descriptor: &Descriptor) -> Result<Option<Vec<u8>>> {
+        let expected = digest_of(descriptor)?;
+        let what = format!("blob {expected}");
+        let Some(content) = self.files.read(&blob_name(expected))? else {
+            return match self.store.blob_size(expected)? {
+                Some(_) => self.store.document(expected, &what).map(Some),
+                None => Ok(None),
+            };
+        };
+        if content.len() as u64 != descriptor.size() {
+            let found = content.len() as u64;
+            return Err(Error::SizeMismatch { what, expected: descriptor.size(), found });
+        }
+        let found = Digest::of(&content);
+        if found != expected {
+            return Err(Error::DigestMismatch { what, expected, found });
+        }
+        Ok(Some(content))
+    }
+}
+
+fn blob_name(digest: Digest) -> String {
+    format!("blobs/sha256/{}", digest.hex())
+}

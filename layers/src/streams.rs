@@ -1,0 +1,93 @@
+//! Readers that notice what passes through them.
+
+use std::io::{self, Read, Seek, SeekFrom, Write};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::Digest;
+
+/// Copies what is read to a writer. A failure to write is kept apart from one to read.
+pub(crate) struct Tee<R, W> {
+    reader: R,
+    pub(crate) writer: W,
+    pub(crate) write_error: Option<io::Error>,
+}
+
+impl<R: Read, W: Write> Tee<R, W> {
+    pub(crate) const fn new(reader: R, writer: W) -> Self {
+        Self { reader, writer, write_error: None }
+    }
+}
+
+impl<R: Read, W: Write> Read for Tee<R, W> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        if let Err(error) = self.writer.write_all(&buffer[..count]) {
+            let kind = error.kind();
+            self.write_error = Some(error);
+            return Err(kind.into());
+        }
+        Ok(count)
+    }
+}
+
+/// Digests what is read.
+pub(crate) struct Hashing<R> {
+    reader: R,
+    hasher: Sha256,
+}
+
+impl<R: Read> Hashing<R> {
+    pub(crate) fn new(reader: R) -> Self {
+        Self { reader, hasher: Sha256::new() }
+    }
+
+    pub(crate) fn digest(self) -> Digest {
+        Digest::from_bytes(self.hasher.finalize().into())
+    }
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+/// Notices when the end was reached, and keeps the error that reading ended with: the tar reader
+/// has no distinct error for an early end, and a writer that reads mixes up the two sides.
+pub(crate) struct Watched<R> {
+    reader: R,
+    pub(crate) at_end: bool,
+    pub(crate) error: Option<io::Error>,
+}
+
+impl<R> Watched<R> {
+    pub(crate) const fn new(reader: R) -> Self {
+        Self { reader, at_end: false, error: None }
+    }
+}
+
+impl<R: Read> Read for Watched<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.reader.read(buffer) {
+            Ok(count) => {
+                self.at_end = count == 0 && !buffer.is_empty();
+                Ok(count)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            Err(error) => {
+                let kind = error.kind();
+                self.error = Some(error);
+                Err(kind.into())
+            }
+        }
+    }
+}
+
+impl<R: Seek> Seek for Watched<R> {
+    fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        self.reader.seek(position)
+    }
+}
