@@ -31,6 +31,12 @@ impl Digest {
         Self(sha2::Sha256::digest(content).into())
     }
 
+    /// The digest with these 64 lower-case hexadecimal digits.
+    #[must_use]
+    pub fn from_hex(hex: &str) -> Option<Self> {
+        format!("{}{hex}", Self::ALGORITHM).parse().ok()
+    }
+
     /// The 32 bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {

@@ -29,4 +29,6 @@ pub use platform::Platform;
 pub use progress::{OnProgress, Progress};
 pub use reference::Reference;
 pub use snapshot::{Lower, Snapshot};
-pub use store::{ImageSummary, ImportOptions, Pin, Removed, Store};
+pub use store::{
+    CheckReport, ImageSummary, ImportOptions, Pin, Problem, Removed, Share, Store, Usage,
+};

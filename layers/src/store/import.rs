@@ -64,14 +64,6 @@ impl Store {
         config: &[u8],
         layers: &[Added],
     ) -> Result<Descriptor> {
-        let descriptor = |media_type, size, digest: Digest| {
-            let digest: oci_spec::image::Digest =
-                digest.to_string().parse().map_err(|_| Error::Inconsistent {
-                    what: format!("digest {digest}"),
-                    reason: "it has no OCI form".to_owned(),
-                })?;
-            Ok::<_, Error>(Descriptor::new(media_type, size, digest))
-        };
         let config_digest = self.add_document(work, config)?;
         let layers = layers
             .iter()
@@ -101,6 +93,16 @@ impl Store {
     ) -> Result<()> {
         self.change_entries(work, |entries| refs::set(entries, target, name))
     }
+}
+
+/// A descriptor without annotations; `size` in bytes.
+pub(super) fn descriptor(media_type: MediaType, size: u64, digest: Digest) -> Result<Descriptor> {
+    let digest: oci_spec::image::Digest =
+        digest.to_string().parse().map_err(|_| Error::Inconsistent {
+            what: format!("digest {digest}"),
+            reason: "it has no OCI form".to_owned(),
+        })?;
+    Ok(Descriptor::new(media_type, size, digest))
 }
 
 const fn media_type(compression: Compression) -> MediaType {

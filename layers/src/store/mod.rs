@@ -13,15 +13,20 @@
 //! and is never written again. A function that returns has made durable what it promises.
 
 mod blobs;
+mod check;
 pub(crate) mod graph;
 mod images;
 mod import;
+mod index;
 mod layer;
 mod lock;
 pub(crate) mod refs;
 mod remove;
 mod resolve;
 mod snapshot;
+#[cfg(test)]
+mod tests;
+mod usage;
 mod work;
 
 use std::{
@@ -34,7 +39,14 @@ pub(crate) use self::{
     layer::{Added, Source as LayerSource},
     work::Work,
 };
-pub use self::{images::ImageSummary, import::ImportOptions, lock::Pin, remove::Removed};
+pub use self::{
+    check::{CheckReport, Problem},
+    images::ImageSummary,
+    import::ImportOptions,
+    lock::Pin,
+    remove::Removed,
+    usage::{Share, Usage},
+};
 use crate::{
     Digest,
     error::{Error, Result},

@@ -44,7 +44,7 @@ impl Store {
         let mut entries = before.clone();
         let result = change(&mut entries)?;
         if entries != before {
-            let index = index_of(entries);
+            let index = index_of(entries.into_iter().map(|entry| entry.descriptor).collect());
             let content = serde_json::to_vec(&index)
                 .map_err(|source| Error::Malformed { what: "the index".to_owned(), source })?;
             files::replace(&self.root.join("index.json"), &work.path("index.json"), &content)?;
@@ -53,11 +53,12 @@ impl Store {
     }
 }
 
-fn index_of(entries: Vec<Entry>) -> ImageIndex {
+/// An index of these.
+pub(crate) fn index_of(descriptors: Vec<Descriptor>) -> ImageIndex {
     let mut index = ImageIndex::default();
     index.set_schema_version(2);
     index.set_media_type(Some(MediaType::ImageIndex));
-    index.set_manifests(entries.into_iter().map(|entry| entry.descriptor).collect());
+    index.set_manifests(descriptors);
     index
 }
 

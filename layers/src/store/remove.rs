@@ -134,7 +134,7 @@ impl Store {
             .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect())
             .map_err(Error::io("list", &directory))?;
         let is_kept = |name: &OsString| {
-            let digest = name.to_str().and_then(|hex| format!("sha256:{hex}").parse().ok());
+            let digest = name.to_str().and_then(Digest::from_hex);
             digest.is_some_and(|digest| kept.contains(&digest))
         };
         Ok(names.iter().filter(|name| !is_kept(name)).map(|name| directory.join(name)).collect())

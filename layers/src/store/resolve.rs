@@ -1,5 +1,7 @@
 //! From a name or id to an image.
 
+use std::collections::BTreeSet;
+
 use super::{Store, refs::Entry};
 use crate::{
     Digest, Image, Platform, Reference,
@@ -18,7 +20,17 @@ impl Store {
     /// [`Error::NoSuchImage`], [`Error::AmbiguousId`], and [`Error::NoSuchPlatform`], which lists
     /// the platforms that there are.
     pub fn resolve(&self, name: &str, wanted: &[Platform]) -> Result<Image> {
-        let mut images = self.images_under(&self.find(name)?.descriptor)?;
+        let entry = self.find(name)?;
+        let mut images = self.images_under(&entry.descriptor)?;
+        // The id of one of an index's images means that image.
+        if let Some(hex) = id_digits(name)
+            && !entry.name.is_some_and(|known| name.parse() == Ok(known))
+            && let Some(member) = images.iter().position(|image| {
+                image.digest.hex().starts_with(hex) || image.config_digest.hex().starts_with(hex)
+            })
+        {
+            images = vec![images.swap_remove(member)];
+        }
         let position = if wanted.is_empty() {
             (!images.is_empty()).then_some(0)
         } else {
@@ -54,30 +66,34 @@ impl Store {
         find_by_reference(&entries, &name.parse()?).ok_or_else(missing)
     }
 
-    /// The one image whose id, or whose manifest's or index's digest, begins so.
+    /// The one image whose id, or whose manifest's or index's digest, begins so. Manifests of one
+    /// config, as differently compressed layers make them, are one image.
     fn find_by_id(&self, entries: &[Entry], hex: &str, name: &str) -> Result<Option<Entry>> {
         if let Some(entry) =
             name.parse().ok().and_then(|reference| find_by_reference(entries, &reference))
         {
             return Ok(Some(entry));
         }
-        let mut found: Option<Entry> = None;
+        let fits = |digest: Digest| digest.hex().starts_with(hex);
+        let mut found: Option<(BTreeSet<Digest>, Entry)> = None;
         for entry in entries {
-            let fits = |digest: Digest| digest.hex().starts_with(hex);
-            let matches = fits(entry.digest)
-                || self
-                    .images_under(&entry.descriptor)?
-                    .iter()
-                    .any(|image| fits(image.config_digest) || fits(image.digest));
-            match &found {
-                _ if !matches => {}
-                Some(other) if other.digest != entry.digest => {
+            let images = self.images_under(&entry.descriptor)?;
+            let is_member = |image: &&Image| fits(image.config_digest) || fits(image.digest);
+            let mut configs: BTreeSet<Digest> =
+                images.iter().filter(is_member).map(|image| image.config_digest).collect();
+            if fits(entry.digest) {
+                configs.extend(images.iter().map(|image| image.config_digest));
+            }
+            match &mut found {
+                _ if configs.is_empty() => {}
+                Some((known, _)) if *known != configs => {
                     return Err(Error::AmbiguousId(name.to_owned()));
                 }
-                _ => found = Some(entry.clone()),
+                Some((_, known)) if known.name.is_some() || entry.name.is_none() => {}
+                _ => found = Some((configs, entry.clone())),
             }
         }
-        Ok(found)
+        Ok(found.map(|(_, entry)| entry))
     }
 }
 

@@ -1,7 +1,7 @@
 //! What an entry's header and pax records say about it.
 
 use std::{
-    io::Read,
+    io::{self, Read},
     time::{Duration, SystemTime},
 };
 
@@ -56,18 +56,18 @@ impl Extensions {
     ) -> Result<Attributes> {
         let header = entry.header();
         let name = || self.name(entry);
-        let id = |id: std::io::Result<u64>| {
-            u32::try_from(id.map_err(Error::read(what))?)
+        let id = |field: &[u8], id: io::Result<u64>| {
+            u32::try_from(number(field, id).map_err(Error::read(what))?)
                 .map_err(|_| refused(&name(), "its owner is no 32-bit number"))
         };
         let mtime = self.mtime.unwrap_or_else(|| {
             let seconds = Duration::from_secs(header.mtime().unwrap_or_default());
             SystemTime::UNIX_EPOCH.checked_add(seconds).unwrap_or(SystemTime::UNIX_EPOCH)
         });
-        let mut attributes =
-            Attributes::new(header.mode().map_err(Error::read(what))? & 0o7777, mtime);
-        attributes.uid = id(header.uid())?;
-        attributes.gid = id(header.gid())?;
+        let mode = number(&header.as_old().mode, header.mode()).map_err(Error::read(what))?;
+        let mut attributes = Attributes::new(mode & 0o7777, mtime);
+        attributes.uid = id(&header.as_old().uid, header.uid())?;
+        attributes.gid = id(&header.as_old().gid, header.gid())?;
         attributes.xattrs.clone_from(&self.xattrs);
         Ok(attributes)
     }
@@ -81,6 +81,11 @@ impl Extensions {
     ) -> Result<Content<&'a mut dyn Read>> {
         sparse::content(&self.sparse, entry, size).map_err(|reason| refused(name, reason))
     }
+}
+
+/// A numeric field of a header; one that was left empty is zero, as other readers have it.
+pub(super) fn number<T: Default>(field: &[u8], value: io::Result<T>) -> io::Result<T> {
+    if field.iter().all(|byte| matches!(byte, 0 | b' ')) { Ok(T::default()) } else { value }
 }
 
 /// Seconds since 1970 with an optional fraction and sign (POSIX, pax, "pax Extended Header File

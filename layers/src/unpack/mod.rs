@@ -7,7 +7,8 @@
 mod entry;
 mod path;
 mod sparse;
-#[cfg(test)]
+// The trees are looked at as Linux keeps them.
+#[cfg(all(test, target_os = "linux"))]
 mod tests;
 
 use std::io::Read;
@@ -132,16 +133,27 @@ fn special<R: Read>(entry: &tar::Entry<'_, R>, kind: EntryType, name: &[u8]) -> 
     if kind == EntryType::Fifo {
         return Ok(Special::Fifo);
     }
-    let number = |number: std::io::Result<Option<u32>>| number.ok().flatten();
-    let numbers = (number(entry.header().device_major()), number(entry.header().device_minor()));
+    let numbers = device_numbers(entry.header());
     match (kind, numbers) {
-        (_, (None, _) | (_, None)) => Err(path::refused(name, "its device numbers are unreadable")),
-        (EntryType::Char, (Some(0), Some(0))) => {
+        (_, None) => Err(path::refused(name, "its device numbers are unreadable")),
+        (EntryType::Char, Some((0, 0))) => {
             Err(path::refused(name, "a character device 0:0 is how overlayfs marks a whiteout"))
         }
-        (EntryType::Char, (Some(major), Some(minor))) => Ok(Special::Char { major, minor }),
-        (_, (Some(major), Some(minor))) => Ok(Special::Block { major, minor }),
+        (EntryType::Char, Some((major, minor))) => Ok(Special::Char { major, minor }),
+        (_, Some((major, minor))) => Ok(Special::Block { major, minor }),
     }
+}
+
+/// Major and minor number; a header older than POSIX has none.
+fn device_numbers(header: &tar::Header) -> Option<(u32, u32)> {
+    let (major, minor) = match (header.as_gnu(), header.as_ustar()) {
+        (Some(gnu), _) => (gnu.dev_major, gnu.dev_minor),
+        (None, Some(ustar)) => (ustar.dev_major, ustar.dev_minor),
+        (None, None) => return None,
+    };
+    let read =
+        |field: &[u8], value| entry::number(field, value).ok().map(Option::unwrap_or_default);
+    Some((read(&major, header.device_major())?, read(&minor, header.device_minor())?))
 }
 
 fn unwritten(error: TreeError) -> Error {
