@@ -169,7 +169,8 @@ mod tests {
 
     #[test]
     fn a_stream_that_ends_early_says_so() {
-        let long: Vec<u8> = (0..200_000_u32).flat_map(|n| n.wrapping_mul(n).to_le_bytes()).collect();
+        let long: Vec<u8> =
+            (0..200_000_u32).flat_map(|n| n.wrapping_mul(n).to_le_bytes()).collect();
         for whole in [gzip(&long), zstd(&long)] {
             let error = decompress(&whole[..whole.len() / 2]).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{error}");

@@ -8,7 +8,8 @@ mod entry;
 mod path;
 mod sparse;
 // The trees are looked at as Linux keeps them.
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests;
 
 use std::io::Read;

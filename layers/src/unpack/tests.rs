@@ -1,5 +1,6 @@
 use std::{
     fs,
+    io::Write as _,
     os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
     path::Path,
 };
@@ -37,13 +38,13 @@ impl Archive {
     }
 
     fn pax(self, records: &[(&str, &str)]) -> Self {
-        let mut content = String::new();
+        let mut content = Vec::new();
         for (key, value) in records {
             let rest = key.len() + value.len() + 3;
-            let length = (rest..).find(|n| n.to_string().len() + rest == *n).unwrap();
-            content += &format!("{length} {key}={value}\n");
+            let length = (rest..rest + 9).find(|n| n.to_string().len() + rest == *n).unwrap();
+            writeln!(content, "{length} {key}={value}").unwrap();
         }
-        self.entry(b'x', "pax", "", content.as_bytes())
+        self.entry(b'x', "pax", "", &content)
     }
 
     fn end(mut self) -> Vec<u8> {
