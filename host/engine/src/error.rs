@@ -139,12 +139,21 @@ pub enum Error {
         /// The host's answer.
         source: io::Error,
     },
+    /// What the guest wrote could not be passed on.
+    #[error("cannot write the container's output")]
+    Output {
+        /// The host's answer.
+        source: io::Error,
+    },
     /// The supervisor ended without saying how the container ended.
     #[error("the supervisor of container {0} ended unexpectedly")]
     SupervisorLost(String),
     /// A supervisor or a backend inside it reports a failure.
     #[error(transparent)]
     Failure(#[from] Failure),
+    /// The image or the store of images could not be used.
+    #[error(transparent)]
+    Image(#[from] silo_layers::Error),
     /// The backend failed.
     #[error(transparent)]
     Backend(#[from] silo_isolation::Error),
@@ -193,6 +202,7 @@ impl Error {
                 Some(format!("remove the container: `silo rm -f {container}`"))
             }
             Self::Failure(failure) => failure.hint.clone(),
+            Self::Image(error) => error.hint().map(str::to_owned),
             Self::Backend(error) => error.hint().map(str::to_owned),
             _ => None,
         }

@@ -30,13 +30,44 @@
 //! A `query` is a name, an id or the beginning of one.
 #![forbid(unsafe_code)]
 
+mod bundle;
+mod client;
+mod endpoint;
+mod engine;
 mod error;
+mod guest_files;
+mod log;
+mod names;
 pub mod options;
+mod protocol;
 mod record;
+mod route;
+mod state;
+mod supervisor;
 
+pub use client::{Control, Session, SupervisorCommand};
+pub use engine::Engine;
 pub use error::{Cause, Error, Failure, Result};
 pub use options::{Attach, CreateOptions, ExecOptions, LogOptions};
 pub use record::{
     CheckReport, Container, ImageRecord, Listing, LogEntry, Problem, State, Status, Stream,
     Summary, Usage,
 };
+pub use supervisor::supervise;
+
+use std::sync::Arc;
+
+use silo_isolation::IsolationBackend;
+
+/// The backend of that name.
+fn backend(
+    backends: &[Arc<dyn IsolationBackend>],
+    name: &str,
+) -> Result<Arc<dyn IsolationBackend>> {
+    backends.iter().find(|backend| backend.name() == name).cloned().ok_or_else(|| {
+        Error::UnknownBackend {
+            name: name.to_owned(),
+            available: backends.iter().map(|backend| backend.name()).collect(),
+        }
+    })
+}

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use silo_isolation::{Limits, Mount, MountKind, Network, Signal};
+use serde::{Deserialize, Serialize};
+use silo_isolation::{Limits, Mount, MountKind, Network, Signal, TerminalSize};
 use silo_layers::Platform;
 
 use crate::{Error, Result};
@@ -56,7 +57,7 @@ pub struct CreateOptions {
 pub const DEFAULT_PIDS_LIMIT: u64 = 4096;
 
 /// Which of a container's streams a client wants to see from its start on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attach {
     /// Send what the client types.
     pub stdin: bool,
@@ -64,15 +65,17 @@ pub struct Attach {
     pub stdout: bool,
     /// Receive stderr.
     pub stderr: bool,
+    /// The client's terminal's, which the guest's begins with.
+    pub size: Option<TerminalSize>,
 }
 
 impl Attach {
     /// Nothing: a detached container.
-    pub const NONE: Self = Self { stdin: false, stdout: false, stderr: false };
+    pub const NONE: Self = Self { stdin: false, stdout: false, stderr: false, size: None };
     /// stdout and stderr.
-    pub const OUTPUT: Self = Self { stdin: false, stdout: true, stderr: true };
+    pub const OUTPUT: Self = Self { stdin: false, stdout: true, stderr: true, size: None };
     /// All three.
-    pub const ALL: Self = Self { stdin: true, stdout: true, stderr: true };
+    pub const ALL: Self = Self { stdin: true, stdout: true, stderr: true, size: None };
 
     /// Whether the client wants nothing at all.
     #[must_use]
@@ -117,6 +120,8 @@ pub struct ExecOptions {
     pub interactive: bool,
     /// `-t`.
     pub terminal: bool,
+    /// The client's terminal's, which the process's begins with.
+    pub size: Option<TerminalSize>,
 }
 
 /// Reads a `-v` value: `HOST:GUEST[:ro|rw]`, `HOST` absolute, or relative to `base` and
@@ -195,6 +200,7 @@ fn bytes(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
+    #[cfg(unix)]
     fn bind(text: &str) -> (PathBuf, String, bool) {
         let mount = volume(text, Path::new("/base")).unwrap();
         let MountKind::Bind { source } = mount.kind else { panic!("{text} is a bind mount") };

@@ -1,0 +1,265 @@
+//! Starting supervisors and talking to them.
+
+use std::{
+    ffi::OsString,
+    io::{self, Read, Write},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use interprocess::local_socket::Stream as Socket;
+use silo_isolation::{Exit, Signal, TerminalSize};
+
+use crate::{
+    Attach, Error, Result,
+    endpoint::Endpoint,
+    protocol::{self, CHUNK, Reply, Request},
+    state::{Containers, short},
+};
+
+/// How to start a supervisor: a program that calls [`crate::supervise`] with the root that it
+/// knows from `args`, and the container's id, which follows them.
+#[derive(Clone, Debug)]
+pub struct SupervisorCommand {
+    /// The program: as a rule this one.
+    pub program: PathBuf,
+    /// What stands before the id.
+    pub args: Vec<OsString>,
+}
+
+/// A client's part in a running container or exec session. Dropping it detaches.
+pub struct Session {
+    id: String,
+    reader: Box<dyn Read + Send>,
+    control: Control,
+    supervisor: Option<Child>,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// The container's id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What can be done to the guest while [`Session::wait`] copies its output.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        self.control.clone()
+    }
+
+    /// Copies the guest's output until it has ended and is put away.
+    pub fn wait(mut self, stdout: &mut dyn Write, stderr: &mut dyn Write) -> Result<Exit> {
+        let copy = |writer: &mut dyn Write, bytes: &[u8]| {
+            writer
+                .write_all(bytes)
+                .and_then(|()| writer.flush())
+                .map_err(|source| Error::Output { source })
+        };
+        loop {
+            match receive(&mut self.reader)? {
+                Some(Reply::Stdout(bytes)) => copy(stdout, &bytes)?,
+                Some(Reply::Stderr(bytes)) => copy(stderr, &bytes)?,
+                Some(Reply::Exited(exit)) => {
+                    self.reap();
+                    return Ok(exit);
+                }
+                Some(Reply::Failed(failure)) => return Err(failure.into()),
+                Some(_) => {}
+                None => {
+                    self.reap();
+                    return Err(Error::SupervisorLost(short(&self.id).to_owned()));
+                }
+            }
+        }
+    }
+
+    /// A supervisor that has said its last word is gone in a moment. What it exits with says
+    /// nothing that its words did not.
+    fn reap(&mut self) {
+        if let Some(mut child) = self.supervisor.take() {
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Sends to a running guest. Shared between threads.
+#[derive(Clone)]
+pub struct Control {
+    endpoint: Endpoint,
+    session: Option<u64>,
+    input: Arc<Mutex<Option<Box<dyn Write + Send>>>>,
+}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Control").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+impl Control {
+    /// Gives the guest bytes to read; waits while it reads none. Those that an ended guest
+    /// leaves are lost.
+    pub fn stdin(&self, bytes: &[u8]) -> Result<()> {
+        let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(writer) = input.as_mut() else { return Ok(()) };
+        for chunk in bytes.chunks(CHUNK) {
+            send(writer, &Request::Stdin(chunk.to_vec()))?;
+        }
+        Ok(())
+    }
+
+    /// Ends what the guest has to read.
+    pub fn close_stdin(&self) -> Result<()> {
+        let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
+        input.take().map_or(Ok(()), |mut writer| send(&mut writer, &Request::StdinClosed))
+    }
+
+    /// Sends the guest a signal. A guest that has ended is success.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.ask(&Request::Signal { session: self.session, signal })
+    }
+
+    /// Tells the guest its terminal's size.
+    pub fn resize(&self, size: TerminalSize) -> Result<()> {
+        self.ask(&Request::Resize { session: self.session, size })
+    }
+
+    fn ask(&self, request: &Request) -> Result<()> {
+        match Connection::open(&self.endpoint) {
+            Ok(mut connection) => match connection.ask(request)? {
+                Some(Reply::Failed(failure)) => Err(failure.into()),
+                _ => Ok(()),
+            },
+            Err(error) if is_gone(&error) => Ok(()),
+            Err(source) => Err(Error::Supervisor { step: "reach the supervisor", source }),
+        }
+    }
+}
+
+/// Whether nobody listens at an endpoint any more.
+pub(crate) fn is_gone(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, NotFound};
+    matches!(error.kind(), NotFound | ConnectionRefused | ConnectionReset | BrokenPipe)
+}
+
+fn send(writer: &mut dyn Write, request: &Request) -> Result<()> {
+    match protocol::write(writer, request) {
+        Err(error) if !is_gone(&error) => {
+            Err(Error::Supervisor { step: "send to the supervisor", source: error })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn receive(reader: &mut dyn Read) -> Result<Option<Reply>> {
+    protocol::read(reader)
+        .map_err(|source| Error::Supervisor { step: "read from the supervisor", source })
+}
+
+/// A connection to the supervisor of a running container.
+pub(crate) struct Connection {
+    socket: Arc<Socket>,
+}
+
+impl Connection {
+    pub(crate) fn open(endpoint: &Endpoint) -> io::Result<Self> {
+        Ok(Self { socket: Arc::new(endpoint.connect()?) })
+    }
+
+    /// Sends a request and returns the first answer; `None` where the supervisor is gone.
+    pub(crate) fn ask(&mut self, request: &Request) -> Result<Option<Reply>> {
+        send(&mut &*self.socket, request)?;
+        self.next()
+    }
+
+    /// The next answer.
+    pub(crate) fn next(&mut self) -> Result<Option<Reply>> {
+        receive(&mut &*self.socket)
+    }
+
+    /// Takes part in the session that the last answer said to have started.
+    pub(crate) fn into_session(
+        self,
+        id: &str,
+        endpoint: Endpoint,
+        session: Option<u64>,
+    ) -> Session {
+        let reader = Shared(Arc::clone(&self.socket));
+        let input: Box<dyn Write + Send> = Box::new(Shared(self.socket));
+        let control = Control { endpoint, session, input: Arc::new(Mutex::new(Some(input))) };
+        Session { id: id.to_owned(), reader: Box::new(reader), control, supervisor: None }
+    }
+}
+
+/// One of two ends of a socket.
+pub(crate) struct Shared(pub(crate) Arc<Socket>);
+
+impl Read for Shared {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&*self.0).read(buffer)
+    }
+}
+
+impl Write for Shared {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        (&*self.0).write(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        // A named pipe's flush waits until the other side has read everything.
+        Ok(())
+    }
+}
+
+/// Starts the supervisor of container `id` and returns when the guest runs.
+pub(crate) fn start(
+    command: &SupervisorCommand,
+    containers: &Containers,
+    id: &str,
+    attach: Attach,
+) -> Result<Session> {
+    let failed = |step| move |source| Error::Supervisor { step, source };
+    let mut process = Command::new(&command.program);
+    process.args(&command.args).arg(id).current_dir(containers.root());
+    process.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    #[cfg(windows)]
+    {
+        use std::os::windows::process::CommandExt as _;
+        const CREATE_NEW_PROCESS_GROUP: u32 = 0x200;
+        const CREATE_NO_WINDOW: u32 = 0x0800_0000;
+        // Away from the console, whose Ctrl-C is not meant for it.
+        process.creation_flags(CREATE_NEW_PROCESS_GROUP | CREATE_NO_WINDOW);
+    }
+    let mut child = process.spawn().map_err(failed("start the supervisor"))?;
+    let (Some(mut input), Some(mut output)) = (child.stdin.take(), child.stdout.take()) else {
+        unreachable!("both were asked to be pipes")
+    };
+    send(&mut input, &Request::Start(attach))?;
+    match receive(&mut output)? {
+        Some(Reply::Started { .. }) => {}
+        Some(Reply::Failed(failure)) => {
+            let _ = child.wait();
+            return Err(failure.into());
+        }
+        _ => {
+            let _ = child.wait();
+            return Err(Error::SupervisorLost(short(id).to_owned()));
+        }
+    }
+    let input: Option<Box<dyn Write + Send>> =
+        if attach.stdin { Some(Box::new(input)) } else { None };
+    let control = Control {
+        endpoint: Endpoint::new(containers.root(), id),
+        session: None,
+        input: Arc::new(Mutex::new(input)),
+    };
+    Ok(Session { id: id.to_owned(), reader: Box::new(output), control, supervisor: Some(child) })
+}

@@ -1,0 +1,125 @@
+//! From a user's options to a container on disk.
+
+use std::fs;
+
+use silo_isolation::{Bundle, IsolationBackend, MountKind, Signal};
+use silo_layers::Image;
+
+use super::Engine;
+use crate::{
+    Container, CreateOptions, Error, ImageRecord, Result, bundle, names,
+    route::Route,
+    state::{Containers, Lock},
+};
+
+impl Engine {
+    /// Creates a container. Nothing is left of one that cannot be created.
+    pub fn create(&self, options: &CreateOptions) -> Result<Container> {
+        if let Some(name) = &options.name {
+            names::validate(name)?;
+        }
+        let route =
+            Route::plan(&self.backends, options.platform.as_ref(), options.backend.as_deref())?;
+        // Until the record stands, which keeps the image.
+        let _pin = self.store.pin()?;
+        let image = self.store.resolve(&options.image, &route.wanted)?;
+        let backend = route.choose(&image.platform)?;
+
+        let draft = Draft::new(&self.containers)?;
+        let directory = self.containers.directory(&draft.id);
+        let snapshot = self.store.snapshot(&image, &directory)?;
+        let state_dir = self.containers.state_directory(&draft.id);
+        let bundle = bundle::build(&image, options, &draft.id, snapshot, state_dir)?;
+        admit(&*backend, &bundle)?;
+        make_host_directories(&bundle)?;
+        let name = match &options.name {
+            Some(name) => {
+                self.containers.take_name(name, &draft.id)?;
+                name.clone()
+            }
+            None => self.containers.take_random_name(&draft.id)?,
+        };
+        let container = Container {
+            id: draft.id.clone(),
+            name,
+            created: jiff::Timestamp::now(),
+            image: ImageRecord {
+                name: options.image.clone(),
+                manifest: image.digest,
+                id: image.config_digest,
+                platform: image.platform.clone(),
+            },
+            backend: backend.name().to_owned(),
+            interactive: options.interactive,
+            auto_remove: options.auto_remove,
+            stop_signal: stop_signal(options, &image)?,
+            bundle,
+        };
+        draft.publish(&container)?;
+        Ok(container)
+    }
+}
+
+/// Tells everything at once that the backend cannot honour.
+fn admit(backend: &dyn IsolationBackend, bundle: &Bundle) -> Result<()> {
+    let refused = backend.admit(bundle);
+    if refused.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Refused { backend: backend.name().to_owned(), refused })
+}
+
+/// Volumes' sources that do not exist become directories, as in Docker.
+fn make_host_directories(bundle: &Bundle) -> Result<()> {
+    for mount in &bundle.mounts {
+        if let MountKind::Bind { source } = &mount.kind
+            && !source.exists()
+        {
+            fs::create_dir_all(source).map_err(Error::file("create", source))?;
+        }
+    }
+    Ok(())
+}
+
+fn stop_signal(options: &CreateOptions, image: &Image) -> Result<Signal> {
+    if let Some(signal) = options.stop_signal {
+        return Ok(signal);
+    }
+    let config = image.config.config().as_ref();
+    let name = config.and_then(|config| config.stop_signal().as_deref()).unwrap_or_default();
+    if name.is_empty() {
+        return Ok(Signal::TERM);
+    }
+    let why = "the image's StopSignal is none";
+    name.parse().map_err(|_| Error::invalid("signal", name, why))
+}
+
+/// A container's directory in the making, gone when it is dropped before it is published.
+struct Draft<'a> {
+    containers: &'a Containers,
+    id: String,
+    lock: Option<Lock>,
+}
+
+impl<'a> Draft<'a> {
+    fn new(containers: &'a Containers) -> Result<Self> {
+        let id = names::random_id()?;
+        let lock = Some(containers.add(&id)?);
+        Ok(Self { containers, id, lock })
+    }
+
+    fn publish(mut self, container: &Container) -> Result<()> {
+        self.containers.publish(container)?;
+        self.lock = None;
+        Ok(())
+    }
+}
+
+impl Drop for Draft<'_> {
+    fn drop(&mut self) {
+        if let Some(lock) = self.lock.take() {
+            // The error that led here is the one to tell; `system check` removes the rest.
+            let _ = self.containers.remove_damaged(&self.id, lock);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What the containers occupy, and what is wrong with them.
+
+use std::{collections::BTreeSet, path::Path};
+
+use silo_layers::Digest;
+
+use super::Engine;
+use crate::{
+    CheckReport, Error, Problem, Result, Status, Usage,
+    state::{Lock, Probe, short},
+};
+
+impl Engine {
+    /// The manifests of the images that containers were made from.
+    pub fn images_in_use(&self) -> Result<BTreeSet<Digest>> {
+        let mut found = BTreeSet::new();
+        for id in self.containers.ids()? {
+            match self.containers.load(&id) {
+                Ok(container) => {
+                    found.insert(container.image.manifest);
+                }
+                Err(Error::NotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
+
+    /// What the containers occupy on the disk.
+    pub fn usage(&self) -> Result<Usage> {
+        let mut usage = Usage::default();
+        for summary in self.list()?.containers {
+            let directory = self.containers.directory(&summary.container.id);
+            let size = tree_size(&directory);
+            usage.total += 1;
+            usage.size += size;
+            if summary.state.status == Status::Running {
+                usage.running += 1;
+            } else {
+                usage.reclaimable += size;
+            }
+        }
+        Ok(usage)
+    }
+
+    /// Looks for what crashes left behind. Dead supervisors' containers are put right in any
+    /// case, as by every command that sees them; the rest is removed where `repair` says so.
+    pub fn check(&self, repair: bool) -> Result<CheckReport> {
+        let mut report = CheckReport::default();
+        for id in self.containers.directories()? {
+            if let Some(problem) = self.check_container(&id, repair)? {
+                report.problems.push(problem);
+            }
+        }
+        for (name, id) in self.containers.all_names()? {
+            if self.containers.is_stale(&id) {
+                let repaired = repair && self.containers.free_stale_name(&name)?;
+                let what = format!("name {name} belongs to no container");
+                report.problems.push(Problem { what, repaired });
+            }
+        }
+        Ok(report)
+    }
+
+    fn check_container(&self, id: &str, repair: bool) -> Result<Option<Problem>> {
+        if !self.containers.is_published(id) {
+            return self.check_orphan(id, repair);
+        }
+        let said_running =
+            self.containers.load_state(id).is_ok_and(|state| state.status == Status::Running);
+        let container = || format!("container {}", short(id));
+        match self.refresh(id) {
+            Ok(summary) if said_running && summary.state.status == Status::Exited => {
+                let lost = summary.state.exit.is_none();
+                let what = format!("{} had lost its supervisor", container());
+                Ok(lost.then_some(Problem { what, repaired: true }))
+            }
+            Ok(_) | Err(Error::NotFound(_)) => Ok(None),
+            Err(error) => {
+                let hint = error.hint().map_or_else(String::new, |hint| format!(" ({hint})"));
+                let what = format!("{}: {error}{hint}", container());
+                Ok(Some(Problem { what, repaired: false }))
+            }
+        }
+    }
+
+    /// A directory without a record is being made or removed, or a crash ended that.
+    fn check_orphan(&self, id: &str, repair: bool) -> Result<Option<Problem>> {
+        let path = self.containers.lock_path(id);
+        let lock = match Lock::try_take(&path)? {
+            Probe::Held => return Ok(None),
+            Probe::Taken(lock) => lock,
+            // Its maker has not come to the lock yet, or died before; it is empty then.
+            Probe::Absent => Lock::create_or_wait(&path)?,
+        };
+        if self.containers.is_published(id) {
+            return Ok(None);
+        }
+        let what = format!("directory {} is no container", self.containers.directory(id).display());
+        if repair {
+            for backend in &self.backends {
+                backend.reclaim(id, &self.containers.state_directory(id))?;
+            }
+            self.containers.remove_damaged(id, lock)?;
+        }
+        Ok(Some(Problem { what, repaired: repair }))
+    }
+}
+
+/// The bytes of the files below `path`. What cannot be read, or goes away meanwhile, counts
+/// nothing; links are not followed.
+fn tree_size(path: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(path) else { return 0 };
+    let sizes = entries.flatten().map(|entry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => tree_size(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    });
+    sizes.sum()
+}

@@ -1,0 +1,307 @@
+//! The engine: the verbs.
+
+mod create;
+mod health;
+mod watch;
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use silo_isolation::{IsolationBackend, Process, Signal, Stats};
+use silo_layers::Store;
+
+use crate::{
+    Attach, Container, CreateOptions, Error, ExecOptions, Listing, Result, Session, State, Status,
+    Summary, SupervisorCommand,
+    client::{self, Connection, is_gone},
+    endpoint::Endpoint,
+    protocol::{Reply, Request},
+    state::{Containers, Lock, Probe, short},
+};
+
+/// What the user could do about a container in the wrong state.
+const START_IT: &str = "start it first: `silo start`";
+const STOP_IT: &str = "stop it first (`silo stop`), or remove it with -f";
+
+/// The exit code of a container whose supervisor died: that of a KILL, which ended the guest.
+const LOST: u8 = 137;
+
+/// The containers and images of one root, and the backends that run them.
+pub struct Engine {
+    store: Store,
+    containers: Containers,
+    backends: Vec<Arc<dyn IsolationBackend>>,
+    supervisor: SupervisorCommand,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("root", &self.containers.root()).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Opens the root, which is made where it does not exist. Images of several platforms run
+    /// on the first of `backends` that can; supervisors are started by `supervisor`.
+    pub fn open(
+        root: &Path,
+        backends: Vec<Arc<dyn IsolationBackend>>,
+        supervisor: SupervisorCommand,
+    ) -> Result<Self> {
+        // The store refuses to be made in a directory that holds other things.
+        let store = Store::open(root)?;
+        let containers = Containers::open(store.root())?;
+        Ok(Self { store, containers, backends, supervisor })
+    }
+
+    /// The images.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The backends, in the order of preference.
+    #[must_use]
+    pub fn backends(&self) -> &[Arc<dyn IsolationBackend>] {
+        &self.backends
+    }
+
+    /// Creates a container and starts it. A container that cannot be started stays, unless it
+    /// was to be removed at its end.
+    pub fn run(&self, options: &CreateOptions, attach: Attach) -> Result<Session> {
+        let container = self.create(options)?;
+        client::start(&self.supervisor, &self.containers, &container.id, attach)
+    }
+
+    /// Starts a container that does not run.
+    pub fn start(&self, query: &str, attach: Attach) -> Result<Session> {
+        let summary = self.inspect(query)?;
+        if summary.state.status == Status::Running {
+            let hint = "it runs already; `silo logs -f` shows its output";
+            return Err(wrong_state(&summary, hint));
+        }
+        client::start(&self.supervisor, &self.containers, &summary.container.id, attach)
+    }
+
+    /// All containers. What cannot be read of one does not hide the others.
+    pub fn list(&self) -> Result<Listing> {
+        let mut listing = Listing::default();
+        for id in self.containers.ids()? {
+            match self.refresh(&id) {
+                Ok(summary) => listing.containers.push(summary),
+                // It has been removed meanwhile.
+                Err(Error::NotFound(_)) => {}
+                Err(error) => listing.damaged.push(error),
+            }
+        }
+        listing.containers.sort_by(|a, b| {
+            (b.container.created, &b.container.id).cmp(&(a.container.created, &a.container.id))
+        });
+        Ok(listing)
+    }
+
+    /// One container and how it fares.
+    pub fn inspect(&self, query: &str) -> Result<Summary> {
+        let id = self.containers.find(query)?;
+        self.refresh(&id)
+    }
+
+    /// Waits until a container has ended and returns its exit code. One that was never
+    /// started is not waited for.
+    pub fn wait(&self, query: &str) -> Result<u8> {
+        let summary = self.inspect(query)?;
+        let id = &summary.container.id;
+        if summary.state.status == Status::Created {
+            return Err(wrong_state(&summary, START_IT));
+        }
+        if summary.state.status == Status::Running
+            && let Some(mut connection) = self.connect(id)?
+            && let Some(Reply::Exited(exit)) = connection.ask(&Request::Wait)?
+        {
+            return Ok(exit.code());
+        }
+        let state = self.after_the_end(id)?;
+        Ok(state.exit_code.unwrap_or(LOST))
+    }
+
+    /// Ends a container: first by its stop signal, after `timeout` by KILL. One that does not
+    /// run is stopped.
+    pub fn stop(&self, query: &str, timeout: Duration) -> Result<()> {
+        let summary = self.inspect(query)?;
+        let request = Request::Stop { signal: summary.container.stop_signal, timeout };
+        self.end(&summary, &request)
+    }
+
+    /// Sends a signal to a container that runs.
+    pub fn kill(&self, query: &str, signal: Signal) -> Result<()> {
+        let summary = self.inspect(query)?;
+        if signal == Signal::KILL && summary.state.status == Status::Running {
+            // There is nothing to wait for but the end.
+            return self.end(&summary, &Request::Stop { signal, timeout: Duration::MAX });
+        }
+        match self.ask(&summary, &Request::Signal { session: None, signal })? {
+            Some(_) => Ok(()),
+            None => self.after_the_end(&summary.container.id).map(drop),
+        }
+    }
+
+    /// What a running container uses.
+    pub fn stats(&self, query: &str) -> Result<Stats> {
+        let summary = self.inspect(query)?;
+        match self.ask(&summary, &Request::Stats)? {
+            Some(Reply::Stats(stats)) => Ok(stats),
+            _ => Err(Error::SupervisorLost(summary.short_id().to_owned())),
+        }
+    }
+
+    /// Runs a process in a running container.
+    pub fn exec(&self, query: &str, options: &ExecOptions) -> Result<Session> {
+        let summary = self.inspect(query)?;
+        let id = &summary.container.id;
+        if summary.state.status != Status::Running {
+            return Err(wrong_state(&summary, START_IT));
+        }
+        let process: Process = crate::bundle::exec_process(&summary.container.bundle, options)?;
+        let request =
+            Request::Exec { process, interactive: options.interactive, size: options.size };
+        let lost = || Error::SupervisorLost(summary.short_id().to_owned());
+        let mut connection = self.connect(id)?.ok_or_else(lost)?;
+        match connection.ask(&request)? {
+            Some(Reply::Started { session }) => {
+                Ok(connection.into_session(id, self.endpoint(id), session))
+            }
+            Some(Reply::Failed(failure)) => Err(failure.into()),
+            _ => Err(lost()),
+        }
+    }
+
+    /// Removes a container; `force` ends it first where it runs, and removes it even where its
+    /// record cannot be read.
+    pub fn remove(&self, query: &str, force: bool) -> Result<()> {
+        let id = self.containers.find(query)?;
+        let summary = match self.refresh(&id) {
+            Ok(summary) => summary,
+            Err(Error::Corrupt { .. }) if force => return self.remove_damaged(&id),
+            Err(error) => return Err(error),
+        };
+        if summary.state.status == Status::Running {
+            if !force {
+                return Err(wrong_state(&summary, STOP_IT));
+            }
+            let request = Request::Stop { signal: Signal::KILL, timeout: Duration::MAX };
+            self.end(&summary, &request)?;
+        }
+        match Lock::try_take(&self.containers.lock_path(&id))? {
+            Probe::Taken(lock) if self.containers.is_published(&id) => {
+                self.containers.remove(&summary.container, lock)
+            }
+            Probe::Held => Err(Error::Busy(summary.container.name)),
+            // It has removed itself at its end.
+            Probe::Taken(_) | Probe::Absent => Ok(()),
+        }
+    }
+
+    /// Every backend is asked, as nobody knows whose it was.
+    fn remove_damaged(&self, id: &str) -> Result<()> {
+        let Probe::Taken(lock) = Lock::try_take(&self.containers.lock_path(id))? else {
+            return Err(Error::Busy(short(id).to_owned()));
+        };
+        for backend in &self.backends {
+            backend.reclaim(id, &self.containers.state_directory(id))?;
+        }
+        self.endpoint(id).remove()?;
+        self.containers.remove_damaged(id, lock)
+    }
+
+    fn endpoint(&self, id: &str) -> Endpoint {
+        Endpoint::new(self.containers.root(), id)
+    }
+
+    /// A connection to the supervisor, or `None` where that has gone or is going.
+    fn connect(&self, id: &str) -> Result<Option<Connection>> {
+        match Connection::open(&self.endpoint(id)) {
+            Ok(connection) => Ok(Some(connection)),
+            Err(error) if is_gone(&error) => Ok(None),
+            Err(source) => Err(Error::Supervisor { step: "reach the supervisor", source }),
+        }
+    }
+
+    /// Asks the supervisor of a running container; `None` where the container ended first.
+    fn ask(&self, summary: &Summary, request: &Request) -> Result<Option<Reply>> {
+        if summary.state.status != Status::Running {
+            return Err(wrong_state(summary, START_IT));
+        }
+        let Some(mut connection) = self.connect(&summary.container.id)? else { return Ok(None) };
+        match connection.ask(request)? {
+            Some(Reply::Failed(failure)) => Err(failure.into()),
+            reply => Ok(reply),
+        }
+    }
+
+    /// Asks for a container's end and waits for it.
+    fn end(&self, summary: &Summary, request: &Request) -> Result<()> {
+        if summary.state.status != Status::Running {
+            return Ok(());
+        }
+        if self.ask(summary, request)?.is_none() {
+            match self.after_the_end(&summary.container.id) {
+                // It was removed at its end.
+                Err(Error::NotFound(_)) => {}
+                other => drop(other?),
+            }
+        }
+        Ok(())
+    }
+
+    /// How a container fares once its supervisor is gone, which is waited for.
+    fn after_the_end(&self, id: &str) -> Result<State> {
+        drop(Lock::wait(&self.containers.lock_path(id))?);
+        self.refresh(id).map(|summary| summary.state)
+    }
+
+    /// What is known of a container, after putting right what a dead supervisor left.
+    fn refresh(&self, id: &str) -> Result<Summary> {
+        let container = self.containers.load(id)?;
+        let state = self.containers.load_state(id)?;
+        if state.status != Status::Running {
+            return Ok(Summary { container, state });
+        }
+        match Lock::try_take(&self.containers.lock_path(id))? {
+            Probe::Held => Ok(Summary { container, state }),
+            Probe::Absent => Err(Error::NotFound(short(id).to_owned())),
+            Probe::Taken(lock) => self.reclaim(container, lock),
+        }
+    }
+
+    /// Takes over a container whose lock was free although its state said it runs.
+    fn reclaim(&self, container: Container, lock: Lock) -> Result<Summary> {
+        // It may have ended in order since the state was read.
+        let mut state = self.containers.load_state(&container.id)?;
+        if !self.containers.is_published(&container.id) {
+            return Err(Error::NotFound(short(&container.id).to_owned()));
+        }
+        if state.status != Status::Running {
+            return Ok(Summary { container, state });
+        }
+        let backend = crate::backend(&self.backends, &container.backend)?;
+        backend.reclaim(&container.id, &self.containers.state_directory(&container.id))?;
+        self.endpoint(&container.id).remove()?;
+        if container.auto_remove {
+            self.containers.remove(&container, lock)?;
+            return Err(Error::NotFound(short(&container.id).to_owned()));
+        }
+        state = State {
+            status: Status::Exited,
+            started: state.started,
+            finished: Some(jiff::Timestamp::now()),
+            exit_code: Some(LOST),
+            error: Some("its supervisor ended unexpectedly".to_owned()),
+            ..State::default()
+        };
+        self.containers.save_state(&container, &state)?;
+        Ok(Summary { container, state })
+    }
+}
+
+fn wrong_state(summary: &Summary, hint: &'static str) -> Error {
+    Error::WrongState { name: summary.container.name.clone(), status: summary.state.status, hint }
+}

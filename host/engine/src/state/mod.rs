@@ -1,0 +1,218 @@
+//! The containers of one root on disk.
+//!
+//! ```text
+//! ROOT/containers/<id>/lock          held by the creator, the supervisor, or the remover
+//!                      config.json   the Container; a directory without it is no container
+//!                      state.json    the State; absent until the first start
+//!                      log.json      absent until the first output
+//!                      upper, work   the snapshot's
+//!                      state/        the backend's
+//! ROOT/names/<name>                  holds an id; stale where that id has no directory
+//! ROOT/run/                          control sockets of running containers
+//! ```
+//!
+//! A container whose state says `running` and whose lock is free has lost its supervisor.
+
+mod durable;
+mod lock;
+mod names;
+mod remove;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::de::DeserializeOwned;
+
+pub(crate) use self::{
+    durable::{Durability, replace, sync_parent},
+    lock::{Lock, Probe},
+    names::{remove_file, short},
+};
+use crate::{Container, Error, Result, State, names as ids};
+
+/// The containers of one root.
+#[derive(Clone, Debug)]
+pub(crate) struct Containers {
+    root: PathBuf,
+    directory: PathBuf,
+    names: PathBuf,
+}
+
+impl Containers {
+    /// The containers of `root`, whose directories are made where they do not exist.
+    pub(crate) fn open(root: &Path) -> Result<Self> {
+        let root = std::path::absolute(root).map_err(Error::file("make absolute", root))?;
+        let directory = root.join("containers");
+        let names = root.join("names");
+        for path in [&root, &directory, &names] {
+            create_private_directory(path)?;
+        }
+        Ok(Self { root, directory, names })
+    }
+
+    /// The root itself.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The directory of container `id`.
+    pub(crate) fn directory(&self, id: &str) -> PathBuf {
+        self.directory.join(id)
+    }
+
+    /// The lock file of container `id`.
+    pub(crate) fn lock_path(&self, id: &str) -> PathBuf {
+        self.directory.join(id).join("lock")
+    }
+
+    /// The log of container `id`.
+    pub(crate) fn log_path(&self, id: &str) -> PathBuf {
+        self.directory.join(id).join("log.json")
+    }
+
+    /// Where the backend of container `id` keeps what it needs.
+    pub(crate) fn state_directory(&self, id: &str) -> PathBuf {
+        self.directory.join(id).join("state")
+    }
+
+    /// Whether `id`, found under a name, is no container's.
+    pub(crate) fn is_stale(&self, id: &str) -> bool {
+        !self.has_directory(id)
+    }
+
+    fn config_path(&self, id: &str) -> PathBuf {
+        self.directory.join(id).join("config.json")
+    }
+
+    fn state_path(&self, id: &str) -> PathBuf {
+        self.directory.join(id).join("state.json")
+    }
+
+    fn has_directory(&self, id: &str) -> bool {
+        ids::is_id(id) && self.directory(id).is_dir()
+    }
+
+    /// Makes the directory of a new container and takes its lock.
+    pub(crate) fn add(&self, id: &str) -> Result<Lock> {
+        let directory = self.directory(id);
+        create_private_directory(&directory)?;
+        let state = directory.join("state");
+        fs::create_dir(&state).map_err(Error::file("create", state))?;
+        Lock::create(&self.lock_path(id))
+    }
+
+    /// Makes a new container visible.
+    pub(crate) fn publish(&self, container: &Container) -> Result<()> {
+        let durability = durability(container);
+        let path = self.config_path(&container.id);
+        replace(&path, &json(container), durability)?;
+        if durability == Durability::Synced {
+            sync_parent(&self.directory(&container.id))?;
+            sync_parent(&self.names.join(&container.name))?;
+        }
+        Ok(())
+    }
+
+    /// What container `id` is.
+    pub(crate) fn load(&self, id: &str) -> Result<Container> {
+        Self::read(id, &self.config_path(id))?.ok_or_else(|| Error::NotFound(short(id).to_owned()))
+    }
+
+    /// How container `id` fares, as it was written last.
+    pub(crate) fn load_state(&self, id: &str) -> Result<State> {
+        Ok(Self::read(id, &self.state_path(id))?.unwrap_or_default())
+    }
+
+    /// Writes how a container fares. Its lock is the caller's.
+    pub(crate) fn save_state(&self, container: &Container, state: &State) -> Result<()> {
+        replace(&self.state_path(&container.id), &json(state), durability(container))
+    }
+
+    fn read<T: DeserializeOwned>(id: &str, path: &Path) -> Result<Option<T>> {
+        let bytes = match fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::file("read", path)(error)),
+        };
+        serde_json::from_slice(&bytes).map(Some).map_err(|source| Error::Corrupt {
+            path: path.to_owned(),
+            container: short(id).to_owned(),
+            source,
+        })
+    }
+
+    /// The ids of all containers, in no order. Those in the making or in removal are left out.
+    pub(crate) fn ids(&self) -> Result<Vec<String>> {
+        Ok(self.directories()?.into_iter().filter(|id| self.config_path(id).exists()).collect())
+    }
+
+    /// The ids that have a directory, whole or not.
+    pub(crate) fn directories(&self) -> Result<Vec<String>> {
+        let list = || Error::file("list", &self.directory);
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.directory).map_err(list())? {
+            let name = entry.map_err(list())?.file_name();
+            found.extend(name.into_string().ok().filter(|name| ids::is_id(name)));
+        }
+        Ok(found)
+    }
+
+    /// Whether container `id`'s record exists.
+    pub(crate) fn is_published(&self, id: &str) -> bool {
+        self.config_path(id).exists()
+    }
+
+    /// The id that `query` stands for: a whole id, a name, or the beginning of one id.
+    pub(crate) fn find(&self, query: &str) -> Result<String> {
+        if ids::is_id(query) && self.is_published(query) {
+            return Ok(query.to_owned());
+        }
+        if let Some(id) = self.named(query)?
+            && ids::is_id(&id)
+            && self.is_published(&id)
+        {
+            return Ok(id);
+        }
+        let mut found = Vec::new();
+        if ids::is_id_prefix(query) {
+            found = self.ids()?;
+            found.retain(|id| id.starts_with(query));
+        }
+        match found.len() {
+            0 => Err(Error::NotFound(query.to_owned())),
+            1 => Ok(found.remove(0)),
+            _ => {
+                found.sort_unstable();
+                let ids = found.iter().map(|id| short(id).to_owned()).collect();
+                Err(Error::Ambiguous { query: query.to_owned(), ids })
+            }
+        }
+    }
+}
+
+/// A crash removes `--rm` containers anyway.
+fn durability(container: &Container) -> Durability {
+    if container.auto_remove { Durability::Volatile } else { Durability::Synced }
+}
+
+/// `value` as the files hold it.
+fn json<T: serde::Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).expect("records have string keys and serialise")
+}
+
+/// Makes a directory that only its owner may enter, with its parents.
+pub(crate) fn create_private_directory(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).map_err(Error::file("create", path))
+}
+
+#[cfg(test)]
+mod tests;

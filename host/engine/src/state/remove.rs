@@ -1,0 +1,93 @@
+//! Removing what a container has on disk.
+
+use std::{fs, io, path::Path};
+
+use super::{Containers, Lock, remove_file};
+use crate::{Container, Error, Result};
+
+impl Containers {
+    /// Removes a container whose lock is the caller's: first its name and its record, with
+    /// which it is gone for everyone, then the rest.
+    pub(crate) fn remove(&self, container: &Container, lock: Lock) -> Result<()> {
+        self.free_name(&container.name, &container.id)?;
+        self.remove_directory(&container.id, lock)
+    }
+
+    /// Removes a container whose record cannot be read, with every name that it has.
+    pub(crate) fn remove_damaged(&self, id: &str, lock: Lock) -> Result<()> {
+        for (name, owner) in self.all_names()? {
+            if owner == id {
+                self.free_name(&name, id)?;
+            }
+        }
+        self.remove_directory(id, lock)
+    }
+
+    /// Removes a container's directory, the lock file last: Windows removes no directory that
+    /// holds an open file, and who takes the lock after this finds no record.
+    pub(crate) fn remove_directory(&self, id: &str, lock: Lock) -> Result<()> {
+        let directory = self.directory(id);
+        remove_file(&self.config_path(id))?;
+        for entry in fs::read_dir(&directory).map_err(Error::file("list", &directory))? {
+            let entry = entry.map_err(Error::file("list", &directory))?;
+            let path = entry.path();
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                remove_tree(&path)?;
+            } else if entry.file_name() != "lock" {
+                remove_file(&path)?;
+            }
+        }
+        drop(lock);
+        remove_file(&self.lock_path(id))?;
+        match fs::remove_dir(&directory) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::file("remove", directory)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Removes a tree that a guest may have written. The standard library walks it by handles and
+/// follows no link. Directories that their owner may not enter are opened first.
+fn remove_tree(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let parent = cap_std::fs::Dir::open_ambient_dir(
+                path.parent().unwrap_or(path),
+                cap_std::ambient_authority(),
+            );
+            if let (Ok(parent), Some(name)) = (parent, path.file_name()) {
+                open_directories(&parent, Path::new(name)).map_err(Error::file("open", path))?;
+            }
+            fs::remove_dir_all(path).map_err(Error::file("remove", path))
+        }
+        Err(error) => Err(Error::file("remove", path)(error)),
+    }
+}
+
+/// Gives the owner access to `name` in `parent` and to every directory below it.
+#[cfg(unix)]
+fn open_directories(parent: &cap_std::fs::Dir, name: &Path) -> io::Result<()> {
+    use cap_std::fs::PermissionsExt as _;
+    if !parent.symlink_metadata(name)?.is_dir() {
+        return Ok(());
+    }
+    parent.set_permissions(name, cap_std::fs::Permissions::from_mode(0o700))?;
+    let directory = parent.open_dir(name)?;
+    for entry in directory.entries()? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open_directories(&directory, Path::new(&entry.file_name()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Permissions keep nobody from removing what is theirs here.
+#[cfg(not(unix))]
+fn open_directories(_: &cap_std::fs::Dir, _: &Path) -> io::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,119 @@
+use silo_isolation::{Bundle, Limits, Network, Process, Root, Signal};
+use silo_layers::{Digest, Platform, Snapshot};
+use tempfile::TempDir;
+
+use super::*;
+use crate::{ImageRecord, Status};
+
+pub(crate) fn container(id: &str, name: &str) -> Container {
+    let digest = Digest::from_bytes([0; 32]);
+    let platform = Platform::linux();
+    Container {
+        id: id.to_owned(),
+        name: name.to_owned(),
+        created: jiff::Timestamp::UNIX_EPOCH,
+        image: ImageRecord {
+            name: "image".to_owned(),
+            manifest: digest,
+            id: digest,
+            platform: platform.clone(),
+        },
+        backend: "fake".to_owned(),
+        interactive: false,
+        auto_remove: false,
+        stop_signal: Signal::TERM,
+        bundle: Bundle {
+            id: id.to_owned(),
+            platform,
+            root: Root {
+                snapshot: Snapshot { lowers: vec![], upper: "/u".into(), work: "/w".into() },
+                readonly: false,
+            },
+            process: Process { args: vec!["true".to_owned()], ..Process::default() },
+            hostname: "h".to_owned(),
+            mounts: vec![],
+            network: Network::None,
+            limits: Limits::default(),
+            state_dir: "/s".into(),
+        },
+    }
+}
+
+fn add(containers: &Containers, digit: &str, name: &str) -> (Container, Lock) {
+    let id = format!("{digit}{}", "0".repeat(64 - digit.len()));
+    let lock = containers.add(&id).unwrap();
+    containers.take_name(name, &id).unwrap();
+    let container = container(&id, name);
+    containers.publish(&container).unwrap();
+    (container, lock)
+}
+
+fn root() -> (TempDir, Containers) {
+    let root = tempfile::tempdir().unwrap();
+    let containers = Containers::open(root.path()).unwrap();
+    (root, containers)
+}
+
+#[test]
+fn a_container_is_found_by_id_name_and_prefix() {
+    let (_root, containers) = root();
+    let (a, _a) = add(&containers, "ab", "first");
+    let (b, _b) = add(&containers, "ac", "second");
+    assert_eq!(containers.find(&a.id).unwrap(), a.id);
+    assert_eq!(containers.find("second").unwrap(), b.id);
+    assert_eq!(containers.find("ab").unwrap(), a.id);
+    assert!(matches!(containers.find("a"), Err(Error::Ambiguous { ids, .. }) if ids.len() == 2));
+    assert!(matches!(containers.find("third"), Err(Error::NotFound(_))));
+    assert!(matches!(containers.find("../x"), Err(Error::NotFound(_))));
+    assert_eq!(containers.load(&a.id).unwrap(), a);
+    assert_eq!(containers.load_state(&a.id).unwrap().status, Status::Created);
+}
+
+#[test]
+fn a_name_is_one_containers_until_that_is_gone() {
+    let (_root, containers) = root();
+    let (a, lock) = add(&containers, "a", "web");
+    let (b, _b) = add(&containers, "b", "other");
+    assert!(matches!(containers.take_name("web", &b.id), Err(Error::NameInUse { .. })));
+    containers.remove(&a, lock).unwrap();
+    assert!(!containers.directory(&a.id).exists());
+    containers.take_name("web", &b.id).unwrap();
+    assert_eq!(containers.find("web").unwrap(), b.id);
+}
+
+#[test]
+fn a_damaged_record_names_its_file_and_the_way_out() {
+    let (_root, containers) = root();
+    let (a, lock) = add(&containers, "a", "web");
+    fs::write(containers.directory(&a.id).join("state.json"), "{").unwrap();
+    let error = containers.load_state(&a.id).unwrap_err();
+    assert!(error.to_string().ends_with("state.json"), "{error}");
+    assert_eq!(error.hint().unwrap(), "remove the container: `silo rm -f a00000000000`");
+    containers.remove_damaged(&a.id, lock).unwrap();
+    assert!(matches!(containers.find("web"), Err(Error::NotFound(_))));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_tree_that_its_owner_may_not_enter_is_removed() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (_root, containers) = root();
+    let (a, lock) = add(&containers, "a", "web");
+    let closed = containers.directory(&a.id).join("upper/x/closed");
+    fs::create_dir_all(closed.join("below")).unwrap();
+    fs::set_permissions(closed.parent().unwrap(), fs::Permissions::from_mode(0o000)).unwrap();
+    containers.remove(&a, lock).unwrap();
+    assert!(!containers.directory(&a.id).exists());
+}
+
+#[test]
+fn who_holds_no_lock_takes_it_and_who_waits_gets_it() {
+    let (_root, containers) = root();
+    let (a, lock) = add(&containers, "a", "web");
+    let path = containers.lock_path(&a.id);
+    assert!(matches!(Lock::try_take(&path), Ok(Probe::Held)));
+    drop(lock);
+    assert!(matches!(Lock::try_take(&path), Ok(Probe::Taken(_))));
+    assert!(Lock::wait(&path).unwrap().is_some());
+    assert!(matches!(Lock::try_take(&path.with_file_name("no")), Ok(Probe::Absent)));
+}

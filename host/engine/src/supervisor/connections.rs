@@ -1,0 +1,157 @@
+//! What clients ask of a running container's supervisor.
+
+use std::{fs::File, io::Read, sync::Arc, thread, time::Duration};
+
+use interprocess::local_socket::{Listener, Stream as Socket, traits::ListenerExt as _};
+use silo_isolation::TerminalSize;
+
+use super::{
+    exec,
+    guest::{Guest, Member, Peer},
+    streams::spawn,
+};
+use crate::{
+    Error, Failure, Result,
+    client::Shared,
+    protocol::{self, Reply, Request},
+};
+
+/// A client's connection.
+pub(super) struct Incoming(Arc<Socket>);
+
+impl Incoming {
+    /// The next request; `None` when the client is gone or talks nonsense.
+    pub(super) fn next(&mut self) -> Option<Request> {
+        protocol::read(&mut &*self.0).ok().flatten()
+    }
+
+    /// The client as one who can be written to.
+    pub(super) fn peer(&self) -> Peer {
+        Peer::new(Box::new(Shared(Arc::clone(&self.0))))
+    }
+}
+
+/// Starts the thread that accepts connections, each of which gets a thread.
+pub(super) fn accept(guest: &Arc<Guest>, listener: Listener) -> Result<()> {
+    let guest = Arc::clone(guest);
+    spawn("control", move || {
+        for connection in listener.incoming() {
+            let Ok(socket) = connection else {
+                // No more file descriptors: that passes, and no client can be told.
+                thread::sleep(Duration::from_millis(100));
+                continue;
+            };
+            let guest = Arc::clone(&guest);
+            // Without a thread the connection is closed, and the client says so.
+            let _ = spawn("client", move || serve(&guest, Incoming(Arc::new(socket))));
+        }
+    })
+    .map(drop)
+}
+
+/// Starts the thread that reads the starter's stdin.
+pub(super) fn read_starter(guest: &Arc<Guest>, input: &File) -> Result<()> {
+    let failed = |source| Error::Supervisor { step: "read from the starter", source };
+    let mut input = input.try_clone().map_err(failed)?;
+    let guest = Arc::clone(guest);
+    spawn("starter", move || feed(&guest, &mut input)).map(drop)
+}
+
+/// Gives the guest what a client types. Its stdin ends with the client.
+fn feed(guest: &Guest, input: &mut dyn Read) {
+    while let Ok(Some(Request::Stdin(bytes))) = protocol::read(input) {
+        guest.write_stdin(&bytes);
+    }
+    guest.close_stdin();
+}
+
+fn serve(guest: &Guest, mut incoming: Incoming) {
+    let Some(request) = incoming.next() else { return };
+    let peer = incoming.peer();
+    if let Err(error) = answer(guest, incoming, &peer, request) {
+        // A client that is gone needs no answer.
+        let _ = peer.send(&Reply::Failed(Failure::from(&error)));
+    }
+}
+
+fn answer(guest: &Guest, incoming: Incoming, peer: &Peer, request: Request) -> Result<()> {
+    let done = |result: Result<(), silo_isolation::Error>| -> Result<Option<Reply>> {
+        Ok(result.map(|()| Some(Reply::Done))?)
+    };
+    let reply = match request {
+        Request::Signal { session: None, signal } => done(guest.signal(signal))?,
+        Request::Signal { session: Some(number), signal } => {
+            done(guest.sessions.get(number).map_or(Ok(()), |process| process.signal(signal)))?
+        }
+        Request::Resize { session, size } => done(resize(guest, session, size))?,
+        Request::Stats => Some(Reply::Stats(guest.with_sandbox(|sandbox| sandbox.stats())?)),
+        Request::Stop { signal, timeout } => {
+            guest.join(Member::waiting(peer.clone()));
+            guest.stop(signal, timeout)?;
+            None
+        }
+        Request::Wait => {
+            guest.join(Member::waiting(peer.clone()));
+            None
+        }
+        Request::Follow => {
+            follow(guest, peer);
+            None
+        }
+        Request::Attach(attach) => {
+            // A client that is gone is forgotten at the first output.
+            let _ = peer.send(&Reply::Started { session: None });
+            guest.join(Member::attached(peer.clone(), attach));
+            if attach.stdin {
+                feed(guest, &mut &*incoming.0);
+            }
+            None
+        }
+        Request::Exec { process, interactive, size } => {
+            exec::serve(guest, incoming, &process, interactive, size)?;
+            None
+        }
+        Request::Start(_) | Request::Stdin(_) | Request::StdinClosed => {
+            return Err(Error::Supervisor {
+                step: "understand what the client asks",
+                source: std::io::ErrorKind::InvalidInput.into(),
+            });
+        }
+    };
+    if let Some(reply) = reply {
+        // A client that is gone needs no answer.
+        let _ = peer.send(&reply);
+    }
+    Ok(())
+}
+
+fn resize(
+    guest: &Guest,
+    session: Option<u64>,
+    size: TerminalSize,
+) -> Result<(), silo_isolation::Error> {
+    // What has no terminal, or has ended, has no size.
+    match session {
+        Some(number) => guest.sessions.get(number).map_or(Ok(()), |process| {
+            process.terminal().map_or(Ok(()), |terminal| terminal.resize(size))
+        }),
+        None => guest.with_sandbox(|sandbox| {
+            sandbox.terminal().map_or(Ok(()), |terminal| terminal.resize(size))
+        }),
+    }
+}
+
+/// Tells whenever the log has grown. This thread waits for a slow reader, not the guest's.
+fn follow(guest: &Guest, peer: &Peer) {
+    let mut seen = guest.log_generation();
+    // What was written before this arrived may have been read before it.
+    let mut alive = peer.send(&Reply::Logged).is_ok();
+    while alive {
+        let Some(generation) = guest.wait_for_log(seen) else {
+            guest.join(Member::waiting(peer.clone()));
+            return;
+        };
+        seen = generation;
+        alive = peer.send(&Reply::Logged).is_ok();
+    }
+}

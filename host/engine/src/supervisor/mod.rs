@@ -1,0 +1,234 @@
+//! The process beside each running container: it makes the sandbox, copies its streams, waits
+//! for it and puts it away.
+//!
+//! ```text
+//! lock ─ listen ─ "running" ─ create ─ start ─ threads ─ wait ─ delete ─ "exited" ─ tell ─ end
+//!                 │ from here on a crash leaves something to reclaim    │ nothing left
+//!                 │                      │ single-threaded until here
+//! ```
+//!
+//! It listens before its state says running: who reads that can connect, and is answered
+//! when the guest has started.
+//!
+//! Threads, all of which block and none of which polls: one for each output of the guest, one
+//! for the starter's stdin where that is attached, one that accepts connections, one for
+//! each connection.
+
+mod connections;
+mod exec;
+mod guest;
+mod streams;
+
+use std::{fs::File, path::Path, sync::Arc, time::Duration};
+
+use interprocess::local_socket::Listener;
+use jiff::Timestamp;
+use silo_isolation::{Exit, ExitStatus, IsolationBackend, Sandbox, Signal, Stdio, TerminalSize};
+
+use self::{
+    guest::{Guest, Member, Peer},
+    streams::Streams,
+};
+use crate::{
+    Attach, Container, Error, Failure, Result, State, Status,
+    endpoint::Endpoint,
+    log::LogWriter,
+    protocol::{self, Reply, Request},
+    state::{Containers, Lock, Probe, short},
+};
+
+/// The size of a terminal whose client has none.
+const DEFAULT_SIZE: TerminalSize = TerminalSize { rows: 24, columns: 80 };
+
+/// Runs container `id` of the store at `root` to its end, as the process that
+/// [`SupervisorCommand`](crate::SupervisorCommand) names. Speaks with its starter over this
+/// process's stdin and stdout. Errors have been told to the starter when it returns.
+pub fn supervise(root: &Path, id: &str, backends: &[Arc<dyn IsolationBackend>]) -> Result<()> {
+    streams::leave_terminal();
+    let (mut input, output) = streams::own_streams()?;
+    let starter = Peer::new(Box::new(output));
+    let outcome = Supervisor::prepare(root, id, backends)
+        .and_then(|supervisor| supervisor.run(&mut input, &starter));
+    if let Err(error) = &outcome {
+        // A starter that is gone needs no answer.
+        let _ = starter.send(&Reply::Failed(Failure::from(error)));
+    }
+    outcome
+}
+
+/// A container whose lock is held, before its sandbox exists.
+struct Supervisor {
+    containers: Containers,
+    lock: Lock,
+    container: Container,
+    state: State,
+    backend: Arc<dyn IsolationBackend>,
+    endpoint: Endpoint,
+}
+
+impl Supervisor {
+    fn prepare(root: &Path, id: &str, backends: &[Arc<dyn IsolationBackend>]) -> Result<Self> {
+        let containers = Containers::open(root)?;
+        let lock = match Lock::try_take(&containers.lock_path(id))? {
+            Probe::Taken(lock) => lock,
+            Probe::Held => return Err(Error::Busy(short(id).to_owned())),
+            Probe::Absent => return Err(Error::NotFound(short(id).to_owned())),
+        };
+        let container = containers.load(id)?;
+        let state = containers.load_state(id)?;
+        let backend = crate::backend(backends, &container.backend)?;
+        let endpoint = Endpoint::new(containers.root(), id);
+        Ok(Self { containers, lock, container, state, backend, endpoint })
+    }
+
+    /// From the listening socket to the last word.
+    fn run(mut self, input: &mut File, starter: &Peer) -> Result<()> {
+        let Ok(Some(Request::Start(attach))) = protocol::read(input) else {
+            // It died at once, or is no starter.
+            return Err(Error::Busy(self.container.name));
+        };
+        let guest = match self.start(attach) {
+            Ok(started) => started.serve(input, starter, attach),
+            Err(error) => Err(error),
+        };
+        match guest {
+            Ok(guest) => {
+                let exit = guest.wait();
+                self.finish(&guest, exit)
+            }
+            Err(error) => Err(self.give_up(error)),
+        }
+    }
+
+    /// Makes the sandbox and starts its guest. Nothing is left of it on failure.
+    fn start(&mut self, attach: Attach) -> Result<Started> {
+        let listener = self.endpoint.listen()?;
+        self.state = State {
+            status: Status::Running,
+            supervisor: Some(std::process::id()),
+            started: self.state.started,
+            ..State::default()
+        };
+        self.containers.save_state(&self.container, &self.state)?;
+        let bundle = &self.container.bundle;
+        let (stdio, streams) = if bundle.process.terminal {
+            (Stdio::Terminal(attach.size.unwrap_or(DEFAULT_SIZE)), None)
+        } else {
+            let (stdio, streams) = streams::pipes(self.container.interactive)?;
+            (stdio, Some(streams))
+        };
+        let sandbox = self.backend.create(bundle, stdio)?;
+        match self.launch(&*sandbox, streams) {
+            Ok(streams) => {
+                let log = LogWriter::new(self.containers.log_path(&self.container.id));
+                let timeout = self.container.bundle.limits.timeout;
+                Ok(Started { guest: Guest::new(sandbox, log), streams, listener, timeout })
+            }
+            Err(error) => {
+                // The first failure is the one to tell.
+                let _ = sandbox.delete();
+                Err(error)
+            }
+        }
+    }
+
+    /// Lets the guest run and writes that it does.
+    fn launch(&mut self, sandbox: &dyn Sandbox, streams: Option<Streams>) -> Result<Streams> {
+        let now = Timestamp::now();
+        sandbox.start()?;
+        self.state.started = Some(now);
+        self.state.pid = sandbox.pid();
+        self.containers.save_state(&self.container, &self.state)?;
+        match streams {
+            Some(streams) => Ok(streams),
+            None => streams::terminal(sandbox.terminal(), self.container.interactive),
+        }
+    }
+
+    /// Puts away what could not be started, and returns why it could not.
+    fn give_up(self, error: Error) -> Error {
+        let put_away = || -> Result<()> {
+            self.endpoint.remove()?;
+            if self.container.auto_remove {
+                return self.containers.remove(&self.container, self.lock);
+            }
+            let started = self.state.started;
+            let state = State {
+                status: if started.is_some() { Status::Exited } else { Status::Created },
+                started,
+                finished: started.map(|_| Timestamp::now()),
+                exit_code: Some(error.exit_code()),
+                error: Some(error.to_string()),
+                ..State::default()
+            };
+            self.containers.save_state(&self.container, &state)
+        };
+        // What went wrong first is what to tell; `system check` finds what this leaves.
+        let _ = put_away();
+        error
+    }
+
+    /// Puts the ended guest away, writes how it ended and tells everyone who waits. The lock
+    /// is free before the last word, so that whoever hears it can remove or start the
+    /// container at once.
+    fn finish(mut self, guest: &Guest, exit: Result<Exit, silo_isolation::Error>) -> Result<()> {
+        let mut errors: Vec<String> = Vec::new();
+        let exit = exit.unwrap_or_else(|error| {
+            errors.push(error.to_string());
+            Exit::new(ExitStatus::Signaled(Signal::KILL))
+        });
+        errors.extend(guest.put_away().into_iter().map(|error| error.to_string()));
+        self.state = State {
+            status: Status::Exited,
+            started: self.state.started,
+            finished: Some(Timestamp::now()),
+            exit_code: Some(exit.code()),
+            exit: Some(exit.clone()),
+            error: (!errors.is_empty()).then(|| errors.join("; ")),
+            ..State::default()
+        };
+        let written = self.endpoint.remove().and_then(|()| {
+            if self.container.auto_remove {
+                self.containers.remove(&self.container, self.lock)
+            } else {
+                let saved = self.containers.save_state(&self.container, &self.state);
+                drop(self.lock);
+                saved
+            }
+        });
+        guest.tell_end(exit);
+        written
+    }
+}
+
+/// A guest that runs and that nobody watches yet.
+struct Started {
+    guest: Guest,
+    streams: Streams,
+    listener: Listener,
+    timeout: Option<Duration>,
+}
+
+impl Started {
+    /// Starts the threads that serve it. On failure the guest is ended and put away.
+    fn serve(self, input: &File, starter: &Peer, attach: Attach) -> Result<Arc<Guest>> {
+        let guest = Arc::new(self.guest);
+        guest.set_stdin(self.streams.input);
+        // Before the first output. A starter that is gone is no reason to end a guest.
+        let _ = starter.send(&Reply::Started { session: None });
+        guest.join(Member::attached(starter.clone(), attach));
+        let served =
+            streams::copy_all(&guest, self.streams.outputs)
+                .and_then(|()| connections::accept(&guest, self.listener))
+                .and_then(|()| self.timeout.map_or(Ok(()), |limit| guest::end_after(&guest, limit)))
+                .and_then(|()| {
+                    if attach.stdin { connections::read_starter(&guest, input) } else { Ok(()) }
+                });
+        if let Err(error) = served {
+            // The first failure is the one to tell.
+            let _ = guest.put_away();
+            return Err(error);
+        }
+        Ok(guest)
+    }
+}
