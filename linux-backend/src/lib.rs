@@ -1,1 +1,41 @@
-//! See ARCHITECTURE.md.
+//! Runs Linux programs apart from the host: namespaces, cgroups, seccomp, capabilities.
+//!
+//! [`LinuxBackend`] is an [`IsolationBackend`](silo_isolation::IsolationBackend). From bundle to
+//! program:
+//!
+//! 1. `facts` looks up what the bundle makes it need to know of the host.
+//! 2. `plan` computes everything that is to be done, as plain data.
+//! 3. `cgroup` makes the cgroups, `record` writes down what [`reclaim`] would have to remove.
+//! 4. `child`, cloned into new namespaces, follows the plan and waits just before execve(2);
+//!    `protocol` is what it and its parent say to each other.
+//! 5. `sandbox` lets it go, signals it, waits for it and removes what was made.
+//!
+//! `policy` holds the defaults as tables ([`defaults`]). `sys` is the only place with `unsafe`.
+//!
+//! The guest's first process is killed when the thread that called `create` ends
+//! (`PR_SET_PDEATHSIG` is about threads): create sandboxes on a thread that outlives them.
+//!
+//! Needs Linux 5.12: mount_setattr(2), clone3(2), openat2(2), close_range(2).
+//!
+//! [`reclaim`]: silo_isolation::IsolationBackend::reclaim
+#![cfg(target_os = "linux")]
+
+mod backend;
+mod cgroup;
+mod child;
+mod exec;
+mod explain;
+mod facts;
+mod guest;
+mod plan;
+mod policy;
+mod protocol;
+mod record;
+mod sandbox;
+mod seccomp;
+#[allow(unsafe_code)]
+mod sys;
+mod terminal;
+
+pub use backend::LinuxBackend;
+pub use policy::{Defaults, Mounted, Syscall, defaults};

@@ -1,0 +1,249 @@
+//! The backend: what it admits, and how a sandbox is made.
+
+use std::{
+    fs::{self, File},
+    io::{PipeReader, PipeWriter},
+    os::fd::{AsFd as _, OwnedFd},
+    path::Path,
+};
+
+use silo_isolation::{
+    Barrier, Bundle, Error, IsolationBackend, MountKind, Refusal, Result, Sandbox, Stdio,
+    TerminalSize,
+};
+use silo_layers::Platform;
+
+use crate::{
+    cgroup::{Cgroup, Controller, Hierarchy, LEAST_NANO_CPUS},
+    child::{First, Streams},
+    explain,
+    facts::{Facts, is_limited},
+    guest::Guest,
+    plan::{Plan, StateFile, is_root},
+    protocol,
+    record::{self, Record},
+    sandbox::LinuxSandbox,
+    sys::{self, Where},
+    terminal::Pty,
+};
+
+/// The isolation backend of Linux.
+///
+/// By default a guest has [`defaults`](crate::defaults) and nothing else: the capabilities,
+/// system calls, devices and file systems listed there, its own mount, pid, ipc, uts, cgroup and
+/// network namespaces, and a user namespace when this process is not root.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LinuxBackend;
+
+impl LinuxBackend {
+    /// The backend of this host. Touches nothing.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self
+    }
+}
+
+impl IsolationBackend for LinuxBackend {
+    fn name(&self) -> &'static str {
+        "linux"
+    }
+
+    fn platforms(&self) -> Vec<Platform> {
+        vec![Platform::linux()]
+    }
+
+    fn barriers(&self) -> Vec<Barrier> {
+        barriers(Facts::own().user_namespace())
+    }
+
+    fn admit(&self, bundle: &Bundle) -> Vec<Refusal> {
+        admit(bundle, &Facts::own())
+    }
+
+    fn create(&self, bundle: &Bundle, stdio: Stdio) -> Result<Box<dyn Sandbox>> {
+        let facts = Facts::gather(bundle)?;
+        let plan = Plan::new(bundle, &facts)?;
+        write_state(&plan)?;
+        let record = Record::create(
+            &bundle.state_dir,
+            plan.cgroups.iter().map(|directory| directory.path.as_path()),
+        )?;
+        let made = make(&plan, &facts, stdio, record);
+        match made {
+            Ok((guest, cgroup)) => {
+                Ok(Box::new(LinuxSandbox::new(guest, cgroup, bundle, facts, plan.namespaces)))
+            }
+            Err(error) => {
+                record::forget(&bundle.state_dir)?;
+                Err(error)
+            }
+        }
+    }
+
+    fn reclaim(&self, _id: &str, state_dir: &Path) -> Result<()> {
+        record::reclaim(state_dir)
+    }
+}
+
+/// Writes what the container finds in its /etc.
+fn write_state(plan: &Plan) -> Result<()> {
+    for path in &plan.directories {
+        fs::create_dir_all(path).map_err(Error::file("make", path))?;
+    }
+    for StateFile { path, content } in &plan.files {
+        fs::write(path, content).map_err(Error::file("write", path))?;
+    }
+    Ok(())
+}
+
+/// Makes the cgroups and the process. What was made goes with them when a step fails.
+fn make(plan: &Plan, facts: &Facts, stdio: Stdio, mut record: Record) -> Result<(Guest, Cgroup)> {
+    let cgroup = Cgroup::create(&plan.cgroups)?;
+    let (tasks, unified) = (cgroup.tasks()?, cgroup.unified()?);
+    let ends = GuestEnds::new(stdio)?;
+    let (setup, end) = protocol::connect().map_err(explain::step("connect to the container"))?;
+    let place = Where::Child {
+        namespaces: plan.namespaces.0,
+        cgroup: unified.as_ref().map(|directory| directory.as_fd()),
+    };
+    let first =
+        First { plan, streams: ends.streams(), cgroups: &tasks, end: &end, parents_end: &setup };
+    let cloned = sys::clone(place, || first.run())
+        .map_err(|errno| explain::clone_failure(errno, facts.user_namespace()))?;
+    drop(end);
+    drop(ends);
+    let pid = cloned.pid;
+    let guest =
+        Guest::new(cloned, plan.process.program.name.clone(), plan.process.program.path.clone());
+    record.process(pid)?;
+    match setup.ready() {
+        Ok((waiting, master)) => Ok((guest.waiting(waiting, master.map(Pty::new)), cgroup)),
+        Err(broken) => {
+            // It has to be gone before its cgroup can be.
+            drop(guest);
+            Err(explain::Explain { plan: Some(plan), facts }.broken(broken))
+        }
+    }
+}
+
+/// The guest's ends of its streams, as long as the parent holds them.
+pub(crate) enum GuestEnds {
+    Pipes { stdin: OwnedFd, stdout: PipeWriter, stderr: PipeWriter },
+    Terminal(TerminalSize),
+}
+
+impl GuestEnds {
+    pub(crate) fn new(stdio: Stdio) -> Result<Self> {
+        Ok(match stdio {
+            Stdio::Pipes { stdin, stdout, stderr } => {
+                Self::Pipes { stdin: stdin.map_or_else(empty_input, from_pipe)?, stdout, stderr }
+            }
+            Stdio::Terminal(size) => Self::Terminal(size),
+        })
+    }
+
+    pub(crate) fn streams(&self) -> Streams<'_> {
+        match self {
+            Self::Pipes { stdin, stdout, stderr } => Streams::Pipes {
+                stdin: stdin.as_fd(),
+                stdout: stdout.as_fd(),
+                stderr: stderr.as_fd(),
+            },
+            Self::Terminal(size) => Streams::Terminal(*size),
+        }
+    }
+}
+
+fn empty_input() -> Result<OwnedFd> {
+    File::open("/dev/null").map(OwnedFd::from).map_err(Error::file("open", "/dev/null"))
+}
+
+#[allow(clippy::unnecessary_wraps)] // the other way to get an input may fail
+fn from_pipe(pipe: PipeReader) -> Result<OwnedFd> {
+    Ok(pipe.into())
+}
+
+/// All that cannot be honoured.
+fn admit(bundle: &Bundle, facts: &Facts) -> Vec<Refusal> {
+    let refuse = |what: &str, why: String| Refusal { what: what.to_owned(), why };
+    let mut refusals = Vec::new();
+    if !bundle.platform.satisfies(&Platform::linux()) {
+        let why = format!("this machine runs {}", Platform::linux());
+        refusals.push(refuse(&format!("the platform {}", bundle.platform), why));
+    }
+    if let Some(user) = &bundle.process.user
+        && facts.user_namespace()
+        && (user.uid, user.gid) != (0, 0)
+    {
+        let why = "without root there is only user 0 inside, which is you outside".to_owned();
+        refusals.push(refuse(&format!("the user {}:{}", user.uid, user.gid), why));
+    }
+    for mount in &bundle.mounts {
+        if is_root(&mount.destination) {
+            refusals.push(refuse("a mount on /", "the image is mounted there".to_owned()));
+        }
+        if let MountKind::Bind { source } = &mount.kind
+            && !source.is_absolute()
+        {
+            let what = format!("the mount of {}", source.display());
+            refusals.push(refuse(&what, "its path is not absolute".to_owned()));
+        }
+    }
+    refusals.extend(admit_limits(bundle));
+    refusals
+}
+
+fn admit_limits(bundle: &Bundle) -> Vec<Refusal> {
+    let limits = &bundle.limits;
+    if !is_limited(limits) {
+        return Vec::new();
+    }
+    let asked = [
+        ("--memory", Controller::Memory, limits.memory.is_some()),
+        ("--cpus", Controller::Cpu, limits.nano_cpus.is_some()),
+        ("--pids-limit", Controller::Pids, limits.pids.is_some()),
+    ];
+    let asked = asked.into_iter().filter(|(_, _, asked)| *asked);
+    let refuse = |what: &str, why: String| Refusal { what: what.to_owned(), why };
+    let mut refusals: Vec<_> = match Hierarchy::detect() {
+        Err(why) => asked.map(|(what, _, _)| refuse(what, why.clone())).collect(),
+        Ok(hierarchy) => asked
+            .filter(|(_, controller, _)| !hierarchy.has(*controller))
+            .map(|(what, controller, _)| {
+                let name = controller.name();
+                refuse(what, format!("the cgroup controller `{name}` is not available here"))
+            })
+            .collect(),
+    };
+    if limits.nano_cpus.is_some_and(|nanos| nanos < LEAST_NANO_CPUS) {
+        refusals.push(refuse("--cpus", "the least the kernel deals out is 0.01".to_owned()));
+    }
+    refusals
+}
+
+fn barriers(user_namespace: bool) -> Vec<Barrier> {
+    let user = user_namespace.then_some((
+        "user namespace",
+        "root inside is an ordinary user outside, with no power over the host",
+    ));
+    let rest = [
+        ("mount namespace", "sees the image's files and its volumes, and no file of the host"),
+        ("pid namespace", "sees and signals only its own processes"),
+        ("network namespace", "has no network but its own loopback, unless given the host's"),
+        ("ipc namespace", "shares no memory, semaphore or queue with the host"),
+        ("uts namespace", "has a host name of its own"),
+        ("cgroup namespace", "does not see where it stands among the host's cgroups"),
+        ("cgroup limits", "uses no more memory, processor time and processes than it is given"),
+        ("capabilities", "root inside lacks what reaches beyond the container"),
+        ("no_new_privs", "no program raises its privileges, set-user-id or not"),
+        ("seccomp", "a third of the kernel's calls is closed, and those of other ABIs"),
+        ("masked paths", "reads nothing of the host's hardware and keys, writes no kernel setting"),
+    ];
+    user.into_iter()
+        .chain(rest)
+        .map(|(name, keeps)| Barrier { name: name.to_owned(), keeps: keeps.to_owned() })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

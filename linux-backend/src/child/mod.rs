@@ -1,0 +1,160 @@
+//! What runs between clone and exec.
+//!
+//! The child follows the plan and decides nothing that the parent could have. It is a copy of a
+//! process that may have had other threads, so nothing here allocates, takes a lock, logs or
+//! panics. The first step that fails is told by name and ends it.
+
+mod process;
+mod root;
+mod target;
+
+use std::{
+    convert::Infallible,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+};
+
+use rustix::{
+    fs::{Mode, OFlags},
+    io::Errno,
+    net::{AddressFamily, SocketFlags, SocketType},
+    thread::ThreadNameSpaceType,
+};
+
+pub(crate) use process::{Streams, window};
+
+use crate::{
+    plan::{IdMap, Plan, ProcessPlan},
+    protocol::{At as _, ChildEnd, Failure, Setup, Step},
+    sys::{self, Where},
+};
+
+/// What the first process of a sandbox needs.
+pub(crate) struct First<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) streams: Streams<'a>,
+    /// `tasks` of each cgroup v1 directory, open for writing.
+    pub(crate) cgroups: &'a [OwnedFd],
+    pub(crate) end: &'a ChildEnd,
+    pub(crate) parents_end: &'a Setup,
+}
+
+impl First<'_> {
+    /// Becomes the program, or says why not and ends.
+    pub(crate) fn run(&self) -> Infallible {
+        self.parents_end.close_copy();
+        let Err(failure) = self.try_run();
+        fail(self.end, failure)
+    }
+
+    fn try_run(&self) -> Result<Infallible, Failure> {
+        let plan = self.plan;
+        join_cgroups(self.cgroups)?;
+        map_ids(&plan.id_maps)?;
+        sys::unshare_cgroup().at(Step::UnshareCgroup, 0)?;
+        let (directory, terminal) = root::enter(plan, self.streams)?;
+        rustix::system::sethostname(plan.hostname.as_bytes()).at(Step::SetHostname, 0)?;
+        if plan.loopback {
+            raise_loopback().at(Step::RaiseLoopback, 0)?;
+        }
+        let life = process::Life::WithParent;
+        process::become_program(&plan.process, self.streams, terminal, &directory, life, self.end)
+    }
+}
+
+/// What a process that joins a running sandbox needs.
+pub(crate) struct Joining<'a> {
+    pub(crate) plan: &'a ProcessPlan,
+    pub(crate) streams: Streams<'a>,
+    /// The sandbox's first process, and which of its namespaces are to be joined.
+    pub(crate) first: BorrowedFd<'a>,
+    pub(crate) namespaces: ThreadNameSpaceType,
+    /// `tasks` or `cgroup.procs` of each of its cgroups, open for writing.
+    pub(crate) cgroups: &'a [OwnedFd],
+    pub(crate) end: &'a ChildEnd,
+    pub(crate) parents_end: &'a Setup,
+}
+
+impl Joining<'_> {
+    /// Runs in the helper, which shares the parent's descriptors and so closes none: joins the
+    /// sandbox, clones the process that becomes the program, and ends. It takes a helper, because a
+    /// process never changes its own pid namespace, only that of its children.
+    pub(crate) fn run(&self) -> Infallible {
+        match self.enter() {
+            Ok(pidfd) => self.end.cloned(pidfd),
+            Err(failure) => self.end.failed(failure),
+        }
+        sys::exit(0)
+    }
+
+    fn enter(&self) -> Result<i32, Failure> {
+        // No process of the sandbox may look into this one, which is still the engine.
+        process::hide().at(Step::JoinNamespaces, 1)?;
+        join_cgroups(self.cgroups)?;
+        rustix::thread::move_into_thread_name_spaces(self.first, self.namespaces)
+            .at(Step::JoinNamespaces, 0)?;
+        let cloned =
+            sys::clone(Where::Sibling, || self.become_program()).at(Step::CloneInside, 0)?;
+        Ok(std::os::fd::IntoRawFd::into_raw_fd(cloned.pidfd))
+    }
+
+    fn become_program(&self) -> Infallible {
+        self.parents_end.close_copy();
+        let Err(failure) = self.try_become_program();
+        fail(self.end, failure)
+    }
+
+    fn try_become_program(&self) -> Result<Infallible, Failure> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(c"/", flags, Mode::empty()).at(Step::WorkingDirectory, 0)?;
+        let directory = target::open_or_make(
+            root.as_fd(),
+            &self.plan.working_directory,
+            target::Kind::Directory,
+        )
+        .at(Step::WorkingDirectory, 0)?;
+        let terminal = match self.streams {
+            Streams::Terminal(size) => {
+                let owner = self.plan.identity.user;
+                Some(
+                    process::Terminal::inside(root.as_fd(), size, owner)
+                        .at(Step::OpenTerminal, 0)?,
+                )
+            }
+            Streams::Pipes { .. } => None,
+        };
+        let life = process::Life::WithSandbox;
+        process::become_program(self.plan, self.streams, terminal, &directory, life, self.end)
+    }
+}
+
+fn fail(end: &ChildEnd, failure: Failure) -> ! {
+    end.failed(failure);
+    sys::exit(1)
+}
+
+/// Moves this process. Writing "0" to `tasks` moves the one thread that writes, for which the
+/// kernel need not wait until no process forks (10 ms); this process has but one.
+fn join_cgroups(cgroups: &[OwnedFd]) -> Result<(), Failure> {
+    for (index, tasks) in cgroups.iter().enumerate() {
+        rustix::io::write(tasks, b"0").at(Step::JoinCgroup, index)?;
+    }
+    Ok(())
+}
+
+fn map_ids(maps: &[IdMap]) -> Result<(), Failure> {
+    for (index, map) in maps.iter().enumerate() {
+        let write = |content: &[u8]| -> Result<(), Errno> {
+            let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+            let file = rustix::fs::open(map.file.as_c_str(), flags, Mode::empty())?;
+            rustix::io::write(file, content).map(drop)
+        };
+        write(map.content.as_bytes()).at(Step::MapIds, index)?;
+    }
+    Ok(())
+}
+
+fn raise_loopback() -> Result<(), Errno> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)?;
+    sys::bring_up(socket.as_fd())
+}

@@ -1,0 +1,200 @@
+//! From the process that the kernel cloned to the program.
+
+use std::{
+    convert::Infallible,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+};
+
+use rustix::{
+    fs::{Access, AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid},
+    io::Errno,
+    mount::OpenTreeFlags,
+    process::{DumpableBehavior, Signal},
+    pty::OpenptFlags,
+    termios::Winsize,
+    thread::CapabilitySets,
+};
+use silo_isolation::TerminalSize;
+
+use super::{
+    root::{attach, clone_tree},
+    target::{self, Kind},
+};
+use crate::{
+    plan::{Identity, ProcessPlan, Program},
+    policy::UMASK,
+    protocol::{At as _, ChildEnd, Failure, Step},
+    sys,
+};
+
+/// Where the program's standard streams lead.
+#[derive(Clone, Copy)]
+pub(crate) enum Streams<'a> {
+    Pipes { stdin: BorrowedFd<'a>, stdout: BorrowedFd<'a>, stderr: BorrowedFd<'a> },
+    Terminal(TerminalSize),
+}
+
+/// When a process ends at the latest.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Life {
+    /// With the thread that cloned it.
+    WithParent,
+    /// With the first process of its pid namespace.
+    WithSandbox,
+}
+
+/// A terminal in the container's own devpts.
+pub(super) struct Terminal {
+    master: OwnedFd,
+    peer: OwnedFd,
+}
+
+impl Terminal {
+    /// Opens one where /dev is still out of the guest's reach.
+    pub(super) fn outside(
+        dev: BorrowedFd<'_>,
+        size: TerminalSize,
+        owner: Uid,
+    ) -> Result<Self, Errno> {
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let master = rustix::fs::openat(dev, c"pts/ptmx", flags, Mode::empty())?;
+        Self::of(master, size, owner)
+    }
+
+    /// Opens one in a running container, where names are the guest's: what is found must be a
+    /// devpts, which a guest cannot mount.
+    pub(super) fn inside(
+        root: BorrowedFd<'_>,
+        size: TerminalSize,
+        owner: Uid,
+    ) -> Result<Self, Errno> {
+        const DEVPTS_SUPER_MAGIC: i128 = 0x1cd1;
+        let place = rustix::fs::openat2(
+            root,
+            c"dev/pts",
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+            ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS,
+        )?;
+        if i128::from(rustix::fs::fstatfs(&place)?.f_type) != DEVPTS_SUPER_MAGIC {
+            return Err(Errno::NOTTY);
+        }
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let master = rustix::fs::openat(place, c"ptmx", flags, Mode::empty())?;
+        Self::of(master, size, owner)
+    }
+
+    fn of(master: OwnedFd, size: TerminalSize, owner: Uid) -> Result<Self, Errno> {
+        rustix::pty::unlockpt(&master)?;
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let peer = rustix::pty::ioctl_tiocgptpeer(&master, flags)?;
+        rustix::termios::tcsetwinsize(&master, window(size))?;
+        if owner != Uid::ROOT {
+            rustix::fs::fchown(&peer, Some(owner), None::<Gid>)?;
+        }
+        Ok(Self { master, peer })
+    }
+
+    /// Makes it /dev/console.
+    pub(super) fn bind_console(&self, dev: BorrowedFd<'_>) -> Result<(), Errno> {
+        let target = target::open_or_make(dev, c"console", Kind::File)?;
+        attach(&clone_tree(self.peer.as_fd(), c"", OpenTreeFlags::empty())?, &target)
+    }
+}
+
+/// A terminal's size as the kernel takes it.
+pub(crate) const fn window(size: TerminalSize) -> Winsize {
+    Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 }
+}
+
+/// Keeps processes without `CAP_SYS_PTRACE` from this one's memory and /proc entries, until execve(2).
+pub(super) fn hide() -> Result<(), Errno> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+}
+
+/// Takes on streams, identity and restrictions, waits to be let go, and executes the program.
+pub(super) fn become_program(
+    plan: &ProcessPlan,
+    streams: Streams<'_>,
+    terminal: Option<Terminal>,
+    directory: &OwnedFd,
+    life: Life,
+    end: &ChildEnd,
+) -> Result<Infallible, Failure> {
+    rustix::process::setsid().at(Step::NewSession, 0)?;
+    connect(streams, terminal.as_ref()).at(Step::ConnectStreams, 0)?;
+    rustix::process::umask(Mode::from_raw_mode(UMASK));
+    rustix::process::fchdir(directory).at(Step::WorkingDirectory, 1)?;
+    take_identity(&plan.identity)?;
+    // After the ids: changing them clears it (prctl(2)).
+    if life == Life::WithParent {
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+            .at(Step::DieWithParent, 0)?;
+    }
+    sys::reset_signals();
+    sys::set_close_on_exec_from(3).at(Step::CloseDescriptors, 0)?;
+    rustix::thread::set_no_new_privs(true).at(Step::NoNewPrivileges, 0)?;
+    // The last restriction: what follows needs no call that a guest may not make.
+    sys::install(plan.filter.instructions()).at(Step::InstallFilter, 0)?;
+    end.ready(terminal.as_ref().map(|terminal| terminal.master.as_fd())).at(Step::Report, 0)?;
+    if !end.wait() {
+        sys::exit(1);
+    }
+    Err(execute(&plan.program))
+}
+
+fn connect(streams: Streams<'_>, terminal: Option<&Terminal>) -> Result<(), Errno> {
+    let (stdin, stdout, stderr) = match (streams, terminal) {
+        (Streams::Pipes { stdin, stdout, stderr }, _) => (stdin, stdout, stderr),
+        (Streams::Terminal(_), Some(terminal)) => {
+            rustix::process::ioctl_tiocsctty(&terminal.peer)?;
+            let peer = terminal.peer.as_fd();
+            (peer, peer, peer)
+        }
+        (Streams::Terminal(_), None) => return Err(Errno::NOTTY),
+    };
+    rustix::stdio::dup2_stdin(stdin)?;
+    rustix::stdio::dup2_stdout(stdout)?;
+    rustix::stdio::dup2_stderr(stderr)
+}
+
+fn take_identity(identity: &Identity) -> Result<(), Failure> {
+    sys::clear_bounding_set(identity.bounding.bits()).at(Step::DropBounding, 0)?;
+    if let Some(groups) = &identity.groups {
+        rustix::thread::set_thread_groups(groups).at(Step::SetGroups, 0)?;
+    }
+    let group = identity.group;
+    rustix::thread::set_thread_res_gid(group, group, group).at(Step::SetGroup, 0)?;
+    let user = identity.user;
+    rustix::thread::set_thread_res_uid(user, user, user).at(Step::SetUser, 0)?;
+    let sets = CapabilitySets {
+        effective: identity.capabilities,
+        permitted: identity.capabilities,
+        inheritable: rustix::thread::CapabilitySet::empty(),
+    };
+    // The ambient set never exceeds the inheritable one, and is emptied with it.
+    rustix::thread::set_capabilities(None, sets).at(Step::SetCapabilities, 0)
+}
+
+/// Tries each candidate, as execvp(3) does; returns why none ran.
+fn execute(program: &Program) -> Failure {
+    let mut failure = Failure { step: Step::Execute, index: 0, errno: Errno::NOENT };
+    for (index, path) in program.candidates.iter().enumerate() {
+        let errno = sys::execute(path, &program.args, &program.env);
+        let found = rustix::fs::accessat(CWD, path.as_c_str(), Access::EXISTS, AtFlags::empty());
+        let step = match errno {
+            Errno::NOENT | Errno::NOTDIR if found.is_err() => continue,
+            Errno::NOENT => Step::Interpret,
+            _ => Step::Execute,
+        };
+        let directory = rustix::fs::statat(CWD, path.as_c_str(), AtFlags::empty())
+            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
+        let errno = if directory { Errno::ISDIR } else { errno };
+        failure = Failure { step, index, errno };
+        // What may not be executed is passed over in a search; anything else ends it.
+        if !matches!(errno, Errno::ACCESS | Errno::ISDIR) {
+            break;
+        }
+    }
+    failure
+}

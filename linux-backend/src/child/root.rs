@@ -1,0 +1,298 @@
+//! The container's file systems: from the host's root to the container's.
+
+use std::{
+    ffi::CStr,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+};
+
+use rustix::{
+    fs::{AtFlags, CWD, FileType, Mode, OFlags},
+    io::Errno,
+    mount::{
+        FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags,
+        MoveMountFlags, OpenTreeFlags, UnmountFlags,
+    },
+};
+
+use super::{
+    process::{Streams, Terminal},
+    target::{self, Kind},
+};
+use crate::{
+    plan::{Anchor, DeviceNode, KernelMount, MountPlan, Namespaces, Plan, RootPlan, Source},
+    protocol::{At as _, Failure, Step},
+    sys::{self, Attributes},
+};
+
+const ROOT_ATTRIBUTES: Attributes = Attributes::NO_SUID.and(Attributes::NO_DEV);
+const COVER_ATTRIBUTES: Attributes =
+    ROOT_ATTRIBUTES.and(Attributes::NO_EXEC).and(Attributes::READ_ONLY);
+
+/// Mounts all that the plan has and makes it the root of this process. Gives the working
+/// directory, and the terminal where one is asked for.
+pub(super) fn enter(
+    plan: &Plan,
+    streams: Streams<'_>,
+) -> Result<(OwnedFd, Option<Terminal>), Failure> {
+    rustix::mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .at(Step::PrivateMounts, 0)?;
+    let mut anchors = Anchors::new(mount_root(&plan.root)?);
+    for (index, mount) in plan.mounts.iter().enumerate() {
+        anchors.mount(mount, index)?;
+    }
+    fill_dev(plan, &anchors)?;
+    let terminal = match streams {
+        Streams::Terminal(size) => {
+            let owner = plan.process.identity.user;
+            let terminal = anchors.get(Anchor::Dev).and_then(|dev| {
+                let terminal = Terminal::outside(dev, size, owner)?;
+                terminal.bind_console(dev).map(|()| terminal)
+            });
+            Some(terminal.at(Step::OpenTerminal, 0)?)
+        }
+        Streams::Pipes { .. } => None,
+    };
+    cover(plan, &anchors)?;
+    for (index, mount) in plan.late_mounts.iter().enumerate() {
+        anchors.mount(mount, plan.mounts.len() + index)?;
+    }
+    let root = anchors.root.as_fd();
+    let directory = target::open_or_make(root, &plan.process.working_directory, Kind::Directory)
+        .at(Step::WorkingDirectory, 0)?;
+    if plan.root.readonly {
+        sys::set_attributes(root, Attributes::READ_ONLY, false).at(Step::ReadOnlyRoot, 0)?;
+    }
+    change_root(root).at(Step::ChangeRoot, 0)?;
+    Ok((directory, terminal))
+}
+
+/// Mounts the snapshot as overlayfs, in a place from where it can become the root.
+fn mount_root(plan: &RootPlan) -> Result<OwnedFd, Failure> {
+    rustix::process::chdir(plan.base.as_c_str()).at(Step::EnterStore, 0)?;
+    let overlay =
+        rustix::mount::fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC).at(Step::OpenOverlay, 0)?;
+    match add_layers(plan, overlay.as_fd()) {
+        // Before Linux 6.7, or a path too long for fsconfig(2).
+        Err(Failure { errno: Errno::INVAL, .. }) if plan.data.is_some() => mount_root_at_once(plan),
+        Err(failure) => Err(failure),
+        Ok(()) => {
+            rustix::mount::fsconfig_create(&overlay).at(Step::MountOverlay, 0)?;
+            let root = detached(overlay.as_fd(), ROOT_ATTRIBUTES).at(Step::MountOverlay, 1)?;
+            attach_at(&root, CWD, &plan.work).at(Step::AttachRoot, 0)?;
+            Ok(root)
+        }
+    }
+}
+
+fn add_layers(plan: &RootPlan, overlay: BorrowedFd<'_>) -> Result<(), Failure> {
+    for (index, lower) in plan.lowers.iter().enumerate() {
+        rustix::mount::fsconfig_set_string(overlay, c"lowerdir+", lower.as_c_str())
+            .at(Step::AddLayer, index)?;
+    }
+    for (key, path) in [(c"upperdir", &plan.upper), (c"workdir", &plan.work)] {
+        rustix::mount::fsconfig_set_string(overlay, key, path.as_c_str())
+            .at(Step::SetOverlay, 0)?;
+    }
+    if plan.user_attributes {
+        rustix::mount::fsconfig_set_flag(overlay, c"userxattr").at(Step::SetOverlay, 1)?;
+    }
+    for (key, value) in &plan.options {
+        rustix::mount::fsconfig_set_string(overlay, key.as_c_str(), value.as_c_str())
+            .at(Step::SetOverlay, 2)?;
+    }
+    Ok(())
+}
+
+fn mount_root_at_once(plan: &RootPlan) -> Result<OwnedFd, Failure> {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    let data = plan.data.as_deref().unwrap_or_default();
+    rustix::mount::mount(c"overlay", plan.work.as_c_str(), c"overlay", flags, data)
+        .at(Step::MountOverlay, 0)?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(plan.work.as_c_str(), flags, Mode::empty()).at(Step::AttachRoot, 0)
+}
+
+/// The places that mounts are relative to.
+struct Anchors {
+    root: OwnedFd,
+    dev: Option<OwnedFd>,
+    proc: Option<OwnedFd>,
+    sys: Option<OwnedFd>,
+}
+
+impl Anchors {
+    const fn new(root: OwnedFd) -> Self {
+        Self { root, dev: None, proc: None, sys: None }
+    }
+
+    fn get(&self, anchor: Anchor) -> Result<BorrowedFd<'_>, Errno> {
+        let place = match anchor {
+            Anchor::Root => Some(&self.root),
+            Anchor::Dev => self.dev.as_ref(),
+            Anchor::Proc => self.proc.as_ref(),
+            Anchor::Sys => self.sys.as_ref(),
+        };
+        place.map(|place| place.as_fd()).ok_or(Errno::BADF)
+    }
+
+    fn mount(&mut self, plan: &MountPlan, index: usize) -> Result<(), Failure> {
+        let mount = open_source(plan, index)?;
+        let kind = Kind::new(plan.directory);
+        let target = self
+            .get(plan.anchor)
+            .and_then(|anchor| target::open_or_make(anchor, &plan.target, kind))
+            .at(Step::FindTarget, index)?;
+        attach(&mount, &target).at(Step::AttachMount, index)?;
+        match plan.becomes {
+            Some(Anchor::Root) => self.root = mount,
+            Some(Anchor::Dev) => self.dev = Some(mount),
+            Some(Anchor::Proc) => self.proc = Some(mount),
+            Some(Anchor::Sys) => self.sys = Some(mount),
+            None => {}
+        }
+        Ok(())
+    }
+}
+
+/// The mount of `plan`, not attached anywhere yet.
+fn open_source(plan: &MountPlan, index: usize) -> Result<OwnedFd, Failure> {
+    match &plan.source {
+        Source::New { kind, options } => {
+            let fs = rustix::mount::fsopen(kind.as_c_str(), FsOpenFlags::FSOPEN_CLOEXEC)
+                .at(Step::OpenMount, index)?;
+            for (key, value) in options {
+                rustix::mount::fsconfig_set_string(&fs, key.as_c_str(), value.as_c_str())
+                    .at(Step::SetMount, index)?;
+            }
+            rustix::mount::fsconfig_create(&fs).at(Step::OpenMount, index)?;
+            detached(fs.as_fd(), plan.attributes).at(Step::OpenMount, index)
+        }
+        Source::Tree { path } => {
+            let tree =
+                clone_tree(CWD, path, OpenTreeFlags::AT_RECURSIVE).at(Step::OpenMount, index)?;
+            sys::set_attributes(tree.as_fd(), plan.attributes, true).at(Step::SetMount, index)?;
+            Ok(tree)
+        }
+    }
+}
+
+fn detached(fs: BorrowedFd<'_>, attributes: Attributes) -> Result<OwnedFd, Errno> {
+    let attributes = MountAttrFlags::from_bits_retain(attributes.0);
+    rustix::mount::fsmount(fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+}
+
+/// A mount of its own of what `path` shows; the empty path is `directory` itself.
+pub(super) fn clone_tree(
+    directory: BorrowedFd<'_>,
+    path: &CStr,
+    flags: OpenTreeFlags,
+) -> Result<OwnedFd, Errno> {
+    let mut flags = flags | OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if path.is_empty() {
+        flags |= OpenTreeFlags::AT_EMPTY_PATH;
+    }
+    rustix::mount::open_tree(directory, path, flags)
+}
+
+/// Attaches `mount` over `target`.
+pub(super) fn attach(mount: &OwnedFd, target: &OwnedFd) -> Result<(), Errno> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    rustix::mount::move_mount(mount, c"", target, c"", flags)
+}
+
+fn attach_at(mount: &OwnedFd, directory: BorrowedFd<'_>, path: &CStr) -> Result<(), Errno> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    rustix::mount::move_mount(mount, c"", directory, path, flags)
+}
+
+/// Device nodes and links. /dev is a file system of this container's own, fresh and still
+/// out of everyone's reach, so names in it are what they seem.
+fn fill_dev(plan: &Plan, anchors: &Anchors) -> Result<(), Failure> {
+    let dev = anchors.get(Anchor::Dev).at(Step::MakeDevice, 0)?;
+    let bind = plan.namespaces.contains(Namespaces::USER);
+    for (index, device) in plan.devices.iter().enumerate() {
+        let made = if bind { bind_device(dev, device) } else { make_device(dev, device) };
+        made.at(Step::MakeDevice, index)?;
+    }
+    for (index, link) in plan.links.iter().enumerate() {
+        rustix::fs::symlinkat(link.target.as_c_str(), dev, link.name.as_c_str())
+            .at(Step::MakeLink, index)?;
+    }
+    Ok(())
+}
+
+fn make_device(dev: BorrowedFd<'_>, device: &DeviceNode) -> Result<(), Errno> {
+    let (major, minor) = device.number;
+    let mode = Mode::from_raw_mode(0o666);
+    let number = rustix::fs::makedev(major, minor);
+    rustix::fs::mknodat(dev, device.name.as_c_str(), FileType::CharacterDevice, mode, number)?;
+    // The umask took bits from what mknod was given.
+    rustix::fs::chmodat(dev, device.name.as_c_str(), mode, AtFlags::empty())
+}
+
+fn bind_device(dev: BorrowedFd<'_>, device: &DeviceNode) -> Result<(), Errno> {
+    let target = target::open_or_make(dev, &device.name, Kind::File)?;
+    attach(&clone_tree(CWD, &device.host, OpenTreeFlags::empty())?, &target)
+}
+
+/// Covers what tells of the host with emptiness, and what changes it with itself, read-only.
+fn cover(plan: &Plan, anchors: &Anchors) -> Result<(), Failure> {
+    let dev = anchors.get(Anchor::Dev).at(Step::Mask, 0)?;
+    let mut empty = None;
+    for (index, path) in plan.masked.iter().enumerate() {
+        mask(path, anchors, dev, &mut empty).at(Step::Mask, index)?;
+    }
+    for (index, path) in plan.read_only.iter().enumerate() {
+        make_read_only(path, anchors).at(Step::ReadOnly, index)?;
+    }
+    Ok(())
+}
+
+fn find(path: &KernelMount, anchors: &Anchors) -> Result<Option<OwnedFd>, Errno> {
+    match target::open(anchors.get(path.anchor)?, &path.path) {
+        Ok(found) => Ok(Some(found)),
+        // Not every kernel and machine has every path.
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn mask(
+    path: &KernelMount,
+    anchors: &Anchors,
+    dev: BorrowedFd<'_>,
+    empty: &mut Option<OwnedFd>,
+) -> Result<(), Errno> {
+    let Some(target) = find(path, anchors)? else { return Ok(()) };
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(&target)?.st_mode);
+    if kind != FileType::Directory {
+        return attach(&clone_tree(dev, c"null", OpenTreeFlags::empty())?, &target);
+    }
+    // One empty directory serves all; a mount can be cloned once it is attached.
+    if let Some(empty) = empty {
+        return attach(&clone_tree(empty.as_fd(), c"", OpenTreeFlags::empty())?, &target);
+    }
+    let fs = rustix::mount::fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    rustix::mount::fsconfig_set_string(&fs, c"nr_inodes", c"1")?;
+    rustix::mount::fsconfig_set_string(&fs, c"mode", c"755")?;
+    rustix::mount::fsconfig_create(&fs)?;
+    let mount = detached(fs.as_fd(), COVER_ATTRIBUTES)?;
+    attach(&mount, &target)?;
+    *empty = Some(mount);
+    Ok(())
+}
+
+fn make_read_only(path: &KernelMount, anchors: &Anchors) -> Result<(), Errno> {
+    let Some(target) = find(path, anchors)? else { return Ok(()) };
+    let tree = clone_tree(target.as_fd(), c"", OpenTreeFlags::AT_RECURSIVE)?;
+    sys::set_attributes(tree.as_fd(), COVER_ATTRIBUTES, true)?;
+    attach(&tree, &target)
+}
+
+/// Makes `root` the root of this process and lets go of the host's (pivot_root(2), NOTES).
+fn change_root(root: BorrowedFd<'_>) -> Result<(), Errno> {
+    rustix::process::fchdir(root)?;
+    rustix::process::pivot_root(c".", c".")?;
+    rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
+    rustix::process::chdir(c"/")
+}

@@ -1,0 +1,219 @@
+//! From a failed step to a sentence, and to what the user could do about it.
+
+use std::io;
+
+use rustix::io::Errno;
+use silo_isolation::Error;
+
+use crate::{
+    facts::Facts,
+    plan::{KernelMount, MountPlan, Plan, Source},
+    protocol::{Broken, Failure, Step},
+};
+
+const USER_NAMESPACES: &str = "allow unprivileged user namespaces, as root: \
+     `sysctl kernel.unprivileged_userns_clone=1` (Debian before 11), \
+     `sysctl kernel.apparmor_restrict_unprivileged_userns=0` (Ubuntu), \
+     `sysctl user.max_user_namespaces=15000` where it is 0";
+const ROOT_IN_CONTAINER: &str = "this root lacks CAP_SYS_ADMIN: it may itself be in a \
+     container; run silo outside of it, or give it that capability";
+const HIDDEN_PROC: &str = "where silo itself runs in a container, parts of /proc and /sys \
+     are covered, and the kernel gives no uncovered ones; run silo outside of it, or without \
+     its masked paths (`--security-opt systempaths=unconfined`)";
+const OVERLAY: &str = "overlayfs in a user namespace takes Linux 5.11 and a store on \
+     a file system with user.* extended attributes, which is not itself overlayfs";
+
+/// An error that says which step failed, by `errno`.
+pub(crate) fn step(step: impl Into<String>) -> impl FnOnce(Errno) -> Error {
+    let step = step.into();
+    move |errno| Error::Step { step, source: Box::new(io::Error::from(errno)) }
+}
+
+/// The child ended without saying why: something killed it.
+pub(crate) fn silent() -> Error {
+    Error::Step {
+        step: "set up the container".to_owned(),
+        source: "its process was killed, perhaps for lack of memory: is its limit too low?".into(),
+    }
+}
+
+/// Why no process could be cloned.
+pub(crate) fn clone_failure(errno: Errno, user_namespace: bool) -> Error {
+    let what = if user_namespace { "make a user namespace" } else { "make namespaces" };
+    let hint = match errno {
+        Errno::PERM | Errno::ACCESS | Errno::USERS if user_namespace => USER_NAMESPACES,
+        Errno::PERM => ROOT_IN_CONTAINER,
+        Errno::NOSPC | Errno::USERS => {
+            "too many namespaces: raise `sysctl user.max_user_namespaces`, and its siblings for \
+             mnt, pid, ipc, uts, net and cgroup"
+        }
+        Errno::AGAIN => {
+            return step(
+                "clone a process: there are as many as the limits (ulimit -u, \
+                         the pids cgroup) allow",
+            )(errno);
+        }
+        _ => return step(what)(errno),
+    };
+    not_permitted(what, hint, errno)
+}
+
+fn not_permitted(what: impl Into<String>, hint: &str, errno: Errno) -> Error {
+    Error::NotPermitted { what: what.into(), hint: hint.to_owned(), source: io::Error::from(errno) }
+}
+
+/// Why the program did not run.
+pub(crate) fn program(name: &str, path: Option<&str>, failure: Failure) -> Error {
+    let not_runnable =
+        |reason: String| Error::ProgramNotRunnable { program: name.to_owned(), reason };
+    match (failure.step, failure.errno) {
+        (Step::Interpret, _) => {
+            not_runnable("the interpreter or loader that it names is not in the image".to_owned())
+        }
+        (Step::Execute, Errno::NOENT | Errno::NOTDIR) => {
+            Error::ProgramNotFound { program: name.to_owned(), path: path.map(ToOwned::to_owned) }
+        }
+        (Step::Execute, Errno::ISDIR) => not_runnable("it is a directory".to_owned()),
+        (Step::Execute, Errno::ACCESS) => {
+            not_runnable("it is not executable by this user (permission denied)".to_owned())
+        }
+        (Step::Execute, Errno::NOEXEC) => not_runnable(
+            "it is no program for this machine, nor a script with a #! line".to_owned(),
+        ),
+        (_, errno) => not_runnable(io::Error::from(errno).to_string()),
+    }
+}
+
+/// What is needed to explain a failure.
+pub(crate) struct Explain<'a> {
+    /// The sandbox's plan; a process that joins has none.
+    pub(crate) plan: Option<&'a Plan>,
+    pub(crate) facts: &'a Facts,
+}
+
+impl Explain<'_> {
+    pub(crate) fn broken(&self, broken: Broken) -> Error {
+        match broken {
+            Broken::Failed(failure) => self.failure(failure),
+            Broken::Silent => silent(),
+            Broken::Socket(errno) => step("hear from the container's process")(errno),
+        }
+    }
+
+    fn failure(&self, failure: Failure) -> Error {
+        let what = self.sentence(failure);
+        match self.hint(failure) {
+            Some(hint) => not_permitted(what, hint, failure.errno),
+            None => step(what)(failure.errno),
+        }
+    }
+
+    fn hint(&self, failure: Failure) -> Option<&'static str> {
+        if !matches!(failure.errno, Errno::PERM | Errno::ACCESS) {
+            return None;
+        }
+        let rootless = self.facts.user_namespace();
+        match failure.step {
+            Step::MapIds | Step::UnshareCgroup | Step::PrivateMounts if rootless => {
+                Some(USER_NAMESPACES)
+            }
+            Step::OpenOverlay | Step::MountOverlay | Step::AddLayer if rootless => Some(OVERLAY),
+            Step::OpenMount if self.is_kernels(failure.index) => Some(HIDDEN_PROC),
+            Step::PrivateMounts | Step::OpenOverlay | Step::MountOverlay => Some(ROOT_IN_CONTAINER),
+            _ => None,
+        }
+    }
+
+    /// Whether a mount is of /proc or /sys.
+    fn is_kernels(&self, index: usize) -> bool {
+        self.mount(index).is_some_and(|mount| {
+            matches!(&mount.source, Source::New { kind, .. }
+                if kind.as_c_str() == c"proc" || kind.as_c_str() == c"sysfs")
+        })
+    }
+
+    fn mount(&self, index: usize) -> Option<&MountPlan> {
+        self.plan.and_then(|plan| plan.mounts.iter().chain(&plan.late_mounts).nth(index))
+    }
+
+    /// The step as a verb and its object, with the path it is about.
+    fn sentence(&self, failure: Failure) -> String {
+        let index = failure.index;
+        let target = || {
+            self.mount(index).map_or_else(String::new, |mount| {
+                let directory = match mount.anchor {
+                    crate::plan::Anchor::Root => "",
+                    crate::plan::Anchor::Dev => "dev/",
+                    crate::plan::Anchor::Proc => "proc/",
+                    crate::plan::Anchor::Sys => "sys/",
+                };
+                format!("/{directory}{}", mount.target.to_string_lossy())
+            })
+        };
+        let kernel = |paths: fn(&Plan) -> &Vec<KernelMount>| {
+            let path = self.plan.and_then(|plan| paths(plan).get(index));
+            path.map_or_else(String::new, |path| path.path.to_string_lossy().into_owned())
+        };
+        match failure.step {
+            Step::JoinCgroup => "move into the container's cgroup".to_owned(),
+            Step::JoinNamespaces => "enter the container's namespaces".to_owned(),
+            Step::CloneInside => "clone a process inside the container".to_owned(),
+            Step::MapIds => "map user and group ids into the user namespace".to_owned(),
+            Step::UnshareCgroup => "make a cgroup namespace".to_owned(),
+            Step::PrivateMounts => "make the mounts private to the container".to_owned(),
+            Step::EnterStore => format!("enter {}", self.store()),
+            Step::OpenOverlay => "use overlayfs".to_owned(),
+            Step::SetOverlay => "set the options of overlayfs".to_owned(),
+            Step::AddLayer => {
+                format!("add the layer {} to the root file system", self.layer(index))
+            }
+            Step::MountOverlay => "mount the root file system (overlayfs)".to_owned(),
+            Step::AttachRoot => "attach the root file system".to_owned(),
+            Step::OpenMount | Step::SetMount => {
+                match self.mount(index).map(|mount| &mount.source) {
+                    Some(Source::Tree { path }) => {
+                        format!("take {} to mount it at {}", path.to_string_lossy(), target())
+                    }
+                    _ => format!("make the file system for {}", target()),
+                }
+            }
+            Step::FindTarget => format!("find or make {} to mount on", target()),
+            Step::AttachMount => format!("mount {}", target()),
+            Step::MakeDevice => "make the device nodes in /dev".to_owned(),
+            Step::MakeLink => "make the links in /dev".to_owned(),
+            Step::Mask => format!("mask {} of /proc or /sys", kernel(|plan| &plan.masked)),
+            Step::ReadOnly => {
+                format!("make {} of /proc read-only", kernel(|plan| &plan.read_only))
+            }
+            Step::OpenTerminal => "open a terminal in the container".to_owned(),
+            Step::ReadOnlyRoot => "make the root file system read-only".to_owned(),
+            Step::ChangeRoot => "change to the container's root".to_owned(),
+            Step::SetHostname => "set the host name".to_owned(),
+            Step::RaiseLoopback => "bring the loopback interface up".to_owned(),
+            Step::ConnectStreams => "connect the standard streams".to_owned(),
+            Step::NewSession => "start a session".to_owned(),
+            Step::WorkingDirectory => "make or enter the working directory".to_owned(),
+            Step::DropBounding | Step::SetCapabilities => "drop capabilities".to_owned(),
+            Step::SetGroups | Step::SetGroup => "set the groups".to_owned(),
+            Step::SetUser => "set the user".to_owned(),
+            Step::DieWithParent => "tie the container to its supervisor".to_owned(),
+            Step::NoNewPrivileges => "give up new privileges".to_owned(),
+            Step::InstallFilter => "install the seccomp filter".to_owned(),
+            Step::CloseDescriptors => "close the engine's file descriptors".to_owned(),
+            Step::Report => "report that the container is ready".to_owned(),
+            Step::Execute | Step::Interpret => "execute the program".to_owned(),
+        }
+    }
+
+    fn store(&self) -> String {
+        let base = self.plan.map(|plan| plan.root.base.to_string_lossy().into_owned());
+        base.unwrap_or_default()
+    }
+
+    fn layer(&self, index: usize) -> String {
+        let lower = self.plan.and_then(|plan| plan.root.lowers.get(index));
+        lower.map_or_else(String::new, |lower| {
+            format!("{}/{}", self.store(), lower.to_string_lossy())
+        })
+    }
+}

@@ -1,0 +1,188 @@
+//! The plan: all that the child is to do, computed in the parent.
+//!
+//! A plan is a function of the bundle and of [`Facts`] about the host, and is printable: tests
+//! compare it without being root. The child only follows it.
+
+mod identity;
+mod mounts;
+mod program;
+mod root;
+
+use std::{ffi::CString, fmt, path::PathBuf};
+
+use silo_isolation::{Bundle, Error, Network, Process, Result};
+
+pub(crate) use identity::Identity;
+pub(crate) use mounts::{DeviceNode, KernelMount, Link, MountPlan, Source, is_root};
+pub(crate) use program::Program;
+pub(crate) use root::RootPlan;
+
+use crate::{
+    cgroup::{self, Directory},
+    facts::Facts,
+    policy,
+    seccomp::{Filter, default_filter},
+};
+
+/// A directory that paths of the plan start from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Anchor {
+    /// The container's root.
+    Root,
+    /// Its /dev.
+    Dev,
+    /// Its /proc.
+    Proc,
+    /// Its /sys.
+    Sys,
+}
+
+/// The plan of a sandbox.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// What the parent makes beforehand.
+    pub(crate) directories: Vec<PathBuf>,
+    pub(crate) files: Vec<StateFile>,
+    pub(crate) cgroups: Vec<Directory>,
+    /// What the child is cloned with.
+    pub(crate) namespaces: Namespaces,
+    /// What the child does, in this order.
+    pub(crate) id_maps: Vec<IdMap>,
+    pub(crate) root: RootPlan,
+    pub(crate) mounts: Vec<MountPlan>,
+    pub(crate) devices: Vec<DeviceNode>,
+    pub(crate) links: Vec<Link>,
+    pub(crate) masked: Vec<KernelMount>,
+    pub(crate) read_only: Vec<KernelMount>,
+    pub(crate) late_mounts: Vec<MountPlan>,
+    pub(crate) hostname: String,
+    pub(crate) loopback: bool,
+    pub(crate) process: ProcessPlan,
+}
+
+/// The plan of a process: the container's first, or one that joins it.
+#[derive(Debug)]
+pub(crate) struct ProcessPlan {
+    pub(crate) program: Program,
+    pub(crate) working_directory: CString,
+    pub(crate) identity: Identity,
+    pub(crate) filter: Filter,
+}
+
+/// A file of the container's state directory that is bound into it.
+#[derive(Debug)]
+pub(crate) struct StateFile {
+    pub(crate) path: PathBuf,
+    pub(crate) content: String,
+}
+
+/// A file of /proc/self that takes the mapping of ids, and what it takes (`user_namespaces(7)`).
+#[derive(Debug)]
+pub(crate) struct IdMap {
+    pub(crate) file: CString,
+    pub(crate) content: String,
+}
+
+/// `CLONE_NEW*` flags of clone3(2).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Namespaces(pub(crate) u32);
+
+const NAMESPACES: [(u32, &str); 7] = [
+    (0x0002_0000, "mount"),
+    (0x0200_0000, "cgroup"),
+    (0x0400_0000, "uts"),
+    (0x0800_0000, "ipc"),
+    (0x1000_0000, "user"),
+    (0x2000_0000, "pid"),
+    (0x4000_0000, "network"),
+];
+
+impl Namespaces {
+    /// All that hold for every container. The cgroup namespace is not among them: it is
+    /// unshared by the child once it is in its cgroup, whose view it is to be.
+    const ALWAYS: Self = Self(0x0002_0000 | 0x0400_0000 | 0x0800_0000 | 0x2000_0000);
+    pub(crate) const CGROUP: Self = Self(0x0200_0000);
+    pub(crate) const USER: Self = Self(0x1000_0000);
+    pub(crate) const NETWORK: Self = Self(0x4000_0000);
+
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub(crate) const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    fn of(bundle: &Bundle, facts: &Facts) -> Self {
+        let mut namespaces = Self::ALWAYS;
+        if bundle.network == Network::None {
+            namespaces = namespaces.and(Self::NETWORK);
+        }
+        if facts.user_namespace() {
+            namespaces = namespaces.and(Self::USER);
+        }
+        namespaces
+    }
+}
+
+impl fmt::Debug for Namespaces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = NAMESPACES.iter().filter(|(bit, _)| self.0 & bit != 0).map(|(_, name)| name);
+        f.debug_list().entries(names).finish()
+    }
+}
+
+impl Plan {
+    /// The plan of `bundle` on the host that `facts` describe.
+    pub(crate) fn new(bundle: &Bundle, facts: &Facts) -> Result<Self> {
+        let namespaces = Namespaces::of(bundle, facts);
+        let files = mounts::state_files(bundle, facts);
+        Ok(Self {
+            directories: root::directories(bundle),
+            cgroups: cgroup::directories(bundle, facts.cgroups.as_ref()),
+            namespaces,
+            id_maps: identity::maps(facts),
+            root: RootPlan::new(bundle, facts)?,
+            mounts: mounts::file_systems(bundle, facts)?,
+            devices: mounts::devices()?,
+            links: mounts::links()?,
+            masked: mounts::kernel_mounts(policy::MASKED_PATHS)?,
+            read_only: mounts::kernel_mounts(policy::READ_ONLY_PATHS)?,
+            late_mounts: mounts::late(bundle, facts, &files)?,
+            files,
+            hostname: bundle.hostname.clone(),
+            loopback: namespaces.contains(Namespaces::NETWORK),
+            process: ProcessPlan::new(&bundle.process, facts)?,
+        })
+    }
+}
+
+impl ProcessPlan {
+    pub(crate) fn new(process: &Process, facts: &Facts) -> Result<Self> {
+        Ok(Self {
+            program: Program::new(process)?,
+            working_directory: relative(if process.cwd.is_empty() { "/" } else { &process.cwd })?,
+            identity: Identity::new(process.user.as_ref(), facts.user_namespace()),
+            filter: default_filter(),
+        })
+    }
+}
+
+/// A C string of `text`.
+pub(crate) fn c_string(text: impl Into<Vec<u8>>) -> Result<CString> {
+    CString::new(text).map_err(|source| Error::Step {
+        step: "pass text that holds a NUL byte to the kernel".to_owned(),
+        source: Box::new(source),
+    })
+}
+
+/// A guest's absolute path as one below its root, which is `.` itself.
+pub(crate) fn relative(path: &str) -> Result<CString> {
+    match path.trim_matches('/') {
+        "" => c_string("."),
+        path => c_string(path),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! The root file system: overlayfs over the snapshot.
+
+use std::{
+    ffi::CString,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
+
+use silo_isolation::{Bundle, Error, Result};
+
+use super::c_string;
+use crate::facts::Facts;
+
+/// How the root file system is mounted.
+///
+/// Paths are relative to `base`, the directory that holds all of them: the kernel takes at most
+/// 255 bytes for one (fsconfig(2)), and what it shows to the guest in /proc/self/mountinfo
+/// is not the host's path.
+#[derive(Debug)]
+pub(crate) struct RootPlan {
+    pub(crate) base: CString,
+    /// The topmost first.
+    pub(crate) lowers: Vec<CString>,
+    pub(crate) upper: CString,
+    /// Also where it is attached until it becomes the root: nothing else looks for it there.
+    pub(crate) work: CString,
+    pub(crate) options: Vec<(CString, CString)>,
+    /// The extended attributes that overlayfs keeps are `user.overlay.*`, as
+    /// `trusted.*` is not to be had in a user namespace.
+    pub(crate) user_attributes: bool,
+    /// All of it as mount(2) takes it, for kernels before 6.7 and for paths above 255
+    /// bytes; `None` when it does not fit into its one page.
+    pub(crate) data: Option<CString>,
+    pub(crate) readonly: bool,
+}
+
+/// Off, so that every change is in the upper in the form that layers have.
+const OPTIONS: [(&str, &str); 3] =
+    [("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off")];
+
+const PAGE: usize = 4096;
+
+impl RootPlan {
+    pub(super) fn new(bundle: &Bundle, facts: &Facts) -> Result<Self> {
+        let snapshot = &bundle.root.snapshot;
+        let mut lowers: Vec<_> =
+            snapshot.lowers.iter().map(|lower| absolute(&lower.path)).collect::<Result<_>>()?;
+        if lowers.is_empty() {
+            lowers.push(absolute(&empty_lower(bundle))?);
+        }
+        let upper = absolute(&snapshot.upper)?;
+        let work = absolute(&snapshot.work)?;
+        let base = common_ancestor(lowers.iter().chain([&upper, &work]));
+        let below = |path: &PathBuf| path_string(path.strip_prefix(&base).unwrap_or(path));
+        let user_attributes = facts.user_namespace();
+        let data = data(&base, &lowers, &upper, &work, user_attributes);
+        Ok(Self {
+            lowers: lowers.iter().map(below).collect::<Result<_>>()?,
+            upper: below(&upper)?,
+            work: below(&work)?,
+            options: OPTIONS
+                .iter()
+                .map(|&(key, value)| Ok((c_string(key)?, c_string(value)?)))
+                .collect::<Result<_>>()?,
+            user_attributes,
+            data: (data.len() < PAGE).then(|| c_string(data)).transpose()?,
+            readonly: bundle.root.readonly,
+            base: path_string(&base)?,
+        })
+    }
+}
+
+/// The directories that the parent makes: overlayfs wants one lower at least.
+pub(super) fn directories(bundle: &Bundle) -> Vec<PathBuf> {
+    if bundle.root.snapshot.lowers.is_empty() { vec![empty_lower(bundle)] } else { Vec::new() }
+}
+
+fn empty_lower(bundle: &Bundle) -> PathBuf {
+    bundle.state_dir.join("empty")
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(Error::file("find", path))
+}
+
+pub(super) fn path_string(path: &Path) -> Result<CString> {
+    c_string(path.as_os_str().as_bytes())
+}
+
+fn common_ancestor<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> PathBuf {
+    paths
+        .map(|path| path.parent().unwrap_or(path).to_owned())
+        .reduce(|common, path| {
+            common
+                .components()
+                .zip(path.components())
+                .take_while(|(a, b)| a == b)
+                .map(|(a, _)| a)
+                .collect()
+        })
+        .unwrap_or_default()
+}
+
+/// The data of mount(2), where commas separate options and colons lowers.
+fn data(base: &Path, lowers: &[PathBuf], upper: &Path, work: &Path, user: bool) -> Vec<u8> {
+    let mut data = b"lowerdir=".to_vec();
+    for (index, lower) in lowers.iter().enumerate() {
+        if index > 0 {
+            data.push(b':');
+        }
+        escape(lower.strip_prefix(base).unwrap_or(lower), &mut data);
+    }
+    for (key, path) in [("upperdir", upper), ("workdir", work)] {
+        data.extend(format!(",{key}=").bytes());
+        escape(path.strip_prefix(base).unwrap_or(path), &mut data);
+    }
+    for (key, value) in OPTIONS {
+        data.extend(format!(",{key}={value}").bytes());
+    }
+    if user {
+        data.extend(b",userxattr");
+    }
+    data
+}
+
+fn escape(path: &Path, data: &mut Vec<u8>) {
+    for &byte in path.as_os_str().as_bytes() {
+        if matches!(byte, b'\\' | b':' | b',') {
+            data.push(b'\\');
+        }
+        data.push(byte);
+    }
+}

@@ -1,0 +1,103 @@
+use std::path::Path;
+
+use silo_isolation::{Limits, Mount, MountKind, Root, User};
+use silo_layers::{Digest, Lower, Platform, Snapshot};
+
+use super::*;
+use crate::cgroup::{Controller, Hierarchy};
+
+fn bundle() -> Bundle {
+    let lower = |name: &str| Lower {
+        diff_id: Digest::of(name.as_bytes()),
+        path: Path::new("/store/layers").join(name),
+    };
+    Bundle {
+        id: "c0ffee".to_owned(),
+        platform: Platform::linux(),
+        root: Root {
+            snapshot: Snapshot {
+                lowers: vec![lower("top"), lower("b:ottom")],
+                upper: "/store/containers/c0ffee/upper".into(),
+                work: "/store/containers/c0ffee/work".into(),
+            },
+            readonly: true,
+        },
+        process: Process {
+            args: vec!["sh".to_owned(), "-c".to_owned(), "true".to_owned()],
+            env: vec!["PATH=/bin::/usr/bin".to_owned()],
+            cwd: "/home".to_owned(),
+            user: None,
+            terminal: false,
+        },
+        hostname: "c0ffee".to_owned(),
+        mounts: vec![
+            Mount {
+                destination: "/data".to_owned(),
+                kind: MountKind::Bind { source: "/host/data".into() },
+                readonly: true,
+            },
+            Mount {
+                destination: "/scratch".to_owned(),
+                kind: MountKind::Tmpfs { size: Some(4096), mode: None },
+                readonly: false,
+            },
+        ],
+        network: Network::None,
+        limits: Limits {
+            memory: Some(1 << 20),
+            nano_cpus: Some(500_000_000),
+            pids: Some(7),
+            timeout: None,
+        },
+        state_dir: "/store/containers/c0ffee/state".into(),
+    }
+}
+
+fn facts(uid: u32) -> Facts {
+    Facts {
+        uid,
+        gid: uid,
+        cgroups: None,
+        resolv_conf: None,
+        hosts: None,
+        directories: [PathBuf::from("/host/data")].into(),
+    }
+}
+
+#[test]
+fn the_plan_of_root() {
+    let mounts = Controller::ALL.map(|c| (c, Path::new("/cgroup").join(c.name()))).to_vec();
+    let facts = Facts { cgroups: Some(Hierarchy::Legacy { mounts }), ..facts(0) };
+    insta::assert_debug_snapshot!(Plan::new(&bundle(), &facts).unwrap());
+}
+
+#[test]
+fn the_plan_of_an_ordinary_user_with_the_hosts_network() {
+    let facts = Facts {
+        cgroups: Some(Hierarchy::Unified { base: "/cgroup/user".into() }),
+        resolv_conf: Some("nameserver 192.0.2.1\n".to_owned()),
+        hosts: Some("127.0.0.1 localhost\n192.0.2.2 neighbour\n".to_owned()),
+        ..facts(1000)
+    };
+    let bundle = Bundle { network: Network::Host, ..bundle() };
+    insta::assert_debug_snapshot!(Plan::new(&bundle, &facts).unwrap());
+}
+
+#[test]
+fn a_user_other_than_zero_keeps_no_capability() {
+    let user = User { uid: 1, gid: 2, additional_gids: vec![3] };
+    let process = Process { user: Some(user), ..bundle().process };
+    let identity = ProcessPlan::new(&process, &facts(0)).unwrap().identity;
+    assert!(identity.capabilities.is_empty());
+    assert!(!identity.bounding.is_empty());
+}
+
+#[test]
+fn layers_whose_paths_fill_a_page_are_added_one_by_one_only() {
+    let mut bundle = bundle();
+    let lower = bundle.root.snapshot.lowers.remove(0);
+    bundle.root.snapshot.lowers = vec![lower; 500];
+    let plan = Plan::new(&bundle, &facts(0)).unwrap();
+    assert_eq!(plan.root.lowers.len(), 500);
+    assert!(plan.root.data.is_none());
+}

@@ -1,0 +1,385 @@
+//! What parent and child say to each other.
+//!
+//! ```text
+//!   parent                              child
+//!     │ clone3 ─────────────────────────▶ │ does as the plan says
+//!     │                                   │
+//!     │ ◀─────────── Ready (+ terminal) ─ │    or Failed, and it ends
+//!     │                                   │ waits
+//!     │ Go ─────────────────────────────▶ │
+//!     │                                   │ execve
+//!     │ ◀──────────────── end of stream ─ │    or Failed, and it ends
+//! ```
+//!
+//! A sequenced-packet socket, closed by execve(2), carries one fixed-size message at a time.
+//! The parent's side is a chain of types, so that the order cannot be mistaken: [`Setup`]
+//! becomes [`Waiting`] becomes nothing. When the parent dies, the child reads the end of the
+//! stream instead of `Go` and ends.
+//!
+//! A process that joins a running sandbox is cloned by a helper inside it, which sends
+//! `Cloned` (the number of the new process's pidfd, in the table that parent and helper
+//! share), or `Failed`, and ends. From there on it is as above.
+
+use std::{
+    io::{IoSlice, IoSliceMut},
+    mem::MaybeUninit,
+    os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
+};
+
+use rustix::{
+    io::Errno,
+    net::{
+        AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+        SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+    },
+};
+
+use crate::sys;
+
+/// What the child does, in the order of doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Step {
+    JoinCgroup = 1,
+    JoinNamespaces,
+    CloneInside,
+    MapIds,
+    UnshareCgroup,
+    PrivateMounts,
+    EnterStore,
+    OpenOverlay,
+    SetOverlay,
+    AddLayer,
+    MountOverlay,
+    AttachRoot,
+    OpenMount,
+    SetMount,
+    FindTarget,
+    AttachMount,
+    MakeDevice,
+    MakeLink,
+    Mask,
+    ReadOnly,
+    OpenTerminal,
+    ReadOnlyRoot,
+    ChangeRoot,
+    SetHostname,
+    RaiseLoopback,
+    ConnectStreams,
+    NewSession,
+    WorkingDirectory,
+    DropBounding,
+    SetGroups,
+    SetGroup,
+    SetUser,
+    SetCapabilities,
+    DieWithParent,
+    NoNewPrivileges,
+    InstallFilter,
+    CloseDescriptors,
+    Report,
+    Execute,
+    /// The program is there, but what it names as its interpreter is not.
+    Interpret,
+}
+
+impl Step {
+    const LAST: u32 = Self::Interpret as u32;
+
+    fn from_number(number: u32) -> Option<Self> {
+        const ALL: [Step; Step::LAST as usize] = [
+            Step::JoinCgroup,
+            Step::JoinNamespaces,
+            Step::CloneInside,
+            Step::MapIds,
+            Step::UnshareCgroup,
+            Step::PrivateMounts,
+            Step::EnterStore,
+            Step::OpenOverlay,
+            Step::SetOverlay,
+            Step::AddLayer,
+            Step::MountOverlay,
+            Step::AttachRoot,
+            Step::OpenMount,
+            Step::SetMount,
+            Step::FindTarget,
+            Step::AttachMount,
+            Step::MakeDevice,
+            Step::MakeLink,
+            Step::Mask,
+            Step::ReadOnly,
+            Step::OpenTerminal,
+            Step::ReadOnlyRoot,
+            Step::ChangeRoot,
+            Step::SetHostname,
+            Step::RaiseLoopback,
+            Step::ConnectStreams,
+            Step::NewSession,
+            Step::WorkingDirectory,
+            Step::DropBounding,
+            Step::SetGroups,
+            Step::SetGroup,
+            Step::SetUser,
+            Step::SetCapabilities,
+            Step::DieWithParent,
+            Step::NoNewPrivileges,
+            Step::InstallFilter,
+            Step::CloseDescriptors,
+            Step::Report,
+            Step::Execute,
+            Step::Interpret,
+        ];
+        ALL.get(usize::try_from(number).ok()?.checked_sub(1)?).copied()
+    }
+}
+
+/// A step that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) step: Step,
+    /// Which of the plan's list that the step works on.
+    pub(crate) index: usize,
+    pub(crate) errno: Errno,
+}
+
+/// Names the step of an error.
+pub(crate) trait At<T> {
+    fn at(self, step: Step, index: usize) -> Result<T, Failure>;
+}
+
+impl<T> At<T> for Result<T, Errno> {
+    fn at(self, step: Step, index: usize) -> Result<T, Failure> {
+        self.map_err(|errno| Failure { step, index, errno })
+    }
+}
+
+/// What the child says.
+enum Message {
+    Ready,
+    Cloned(RawFd),
+    Failed(Failure),
+}
+
+const READY: u32 = 0;
+const CLONED: u32 = u32::MAX;
+const SIZE: usize = 12;
+
+impl Message {
+    fn encode(&self) -> [u8; SIZE] {
+        let (kind, index, number) = match self {
+            Self::Ready => (READY, 0, 0),
+            Self::Cloned(pidfd) => (CLONED, 0, *pidfd),
+            Self::Failed(Failure { step, index, errno }) => {
+                (*step as u32, u32::try_from(*index).unwrap_or(u32::MAX), errno.raw_os_error())
+            }
+        };
+        let mut bytes = [0; SIZE];
+        let words = [kind.to_ne_bytes(), index.to_ne_bytes(), number.to_ne_bytes()];
+        for (to, from) in bytes.iter_mut().zip(words.as_flattened()) {
+            *to = *from;
+        }
+        bytes
+    }
+
+    fn decode(bytes: [u8; SIZE]) -> Option<Self> {
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = bytes;
+        let number = i32::from_ne_bytes([i, j, k, l]);
+        match u32::from_ne_bytes([a, b, c, d]) {
+            READY => Some(Self::Ready),
+            CLONED => Some(Self::Cloned(number)),
+            step => Some(Self::Failed(Failure {
+                step: Step::from_number(step)?,
+                index: usize::try_from(u32::from_ne_bytes([e, f, g, h])).ok()?,
+                errno: Errno::from_raw_os_error(number),
+            })),
+        }
+    }
+}
+
+/// A failure to speak with the child, or the child's own.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    /// The child says which step failed.
+    Failed(Failure),
+    /// The child ended without a word.
+    Silent,
+    /// The socket failed.
+    Socket(Errno),
+}
+
+/// Both ends of a new connection.
+pub(crate) fn connect() -> Result<(Setup, ChildEnd), Errno> {
+    let (parent, child) = rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    Ok((Setup(parent), ChildEnd(child)))
+}
+
+/// The parent's end while the child sets up.
+#[derive(Debug)]
+pub(crate) struct Setup(OwnedFd);
+
+impl Setup {
+    /// Waits until the child is ready, and takes the terminal that it sends.
+    pub(crate) fn ready(self) -> Result<(Waiting, Option<OwnedFd>), Broken> {
+        match self.receive()? {
+            (Message::Ready, terminal) => Ok((Waiting(self.0), terminal)),
+            (Message::Failed(failure), _) => Err(Broken::Failed(failure)),
+            (Message::Cloned(_), _) => Err(Broken::Silent),
+        }
+    }
+
+    /// Waits until the helper has cloned, and gives the number of the clone's pidfd.
+    pub(crate) fn cloned(&self) -> Result<RawFd, Broken> {
+        match self.receive()? {
+            (Message::Cloned(pidfd), _) => Ok(pidfd),
+            (Message::Failed(failure), _) => Err(Broken::Failed(failure)),
+            (Message::Ready, _) => Err(Broken::Silent),
+        }
+    }
+
+    /// Closes the child's copy of this end, so that it learns when the parent is gone.
+    pub(crate) fn close_copy(&self) {
+        sys::close_copy(self.0.as_fd());
+    }
+
+    fn receive(&self) -> Result<(Message, Option<OwnedFd>), Broken> {
+        receive(self.0.as_fd())?.ok_or(Broken::Silent)
+    }
+}
+
+/// The parent's end while the child waits to execute the program.
+#[derive(Debug)]
+pub(crate) struct Waiting(OwnedFd);
+
+impl Waiting {
+    /// Lets the child go on, and learns whether the program runs.
+    pub(crate) fn go(self) -> Result<(), Broken> {
+        match rustix::net::send(&self.0, &[0; SIZE], SendFlags::NOSIGNAL) {
+            // The child is gone: what it said last, if anything, is still to be read.
+            Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => {}
+            Err(errno) => return Err(Broken::Socket(errno)),
+        }
+        match receive(self.0.as_fd())? {
+            None => Ok(()),
+            Some((Message::Failed(failure), _)) => Err(Broken::Failed(failure)),
+            Some(_) => Err(Broken::Silent),
+        }
+    }
+}
+
+fn receive(socket: BorrowedFd<'_>) -> Result<Option<(Message, Option<OwnedFd>)>, Broken> {
+    let mut bytes = [0; SIZE];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let received = rustix::io::retry_on_intr(|| {
+        let mut parts = [IoSliceMut::new(&mut bytes)];
+        rustix::net::recvmsg(socket, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC)
+    });
+    let length = match received {
+        Ok(message) => message.bytes,
+        Err(Errno::CONNRESET) => 0,
+        Err(errno) => return Err(Broken::Socket(errno)),
+    };
+    let passed = ancillary.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    match length {
+        0 => Ok(None),
+        SIZE => Message::decode(bytes).map(|message| Some((message, passed))).ok_or(Broken::Silent),
+        _ => Err(Broken::Silent),
+    }
+}
+
+/// The child's end. Its methods neither allocate nor panic.
+#[derive(Debug)]
+pub(crate) struct ChildEnd(OwnedFd);
+
+impl ChildEnd {
+    /// Says that all is set up, and hands over the terminal.
+    pub(crate) fn ready(&self, terminal: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
+        let bytes = Message::Ready.encode();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        let descriptors = terminal.map(|terminal| [terminal]);
+        if let Some(descriptors) = &descriptors {
+            ancillary.push(SendAncillaryMessage::ScmRights(descriptors));
+        }
+        let parts = [IoSlice::new(&bytes)];
+        rustix::net::sendmsg(&self.0, &parts, &mut ancillary, SendFlags::NOSIGNAL).map(drop)
+    }
+
+    /// Says which pidfd the new process has.
+    pub(crate) fn cloned(&self, pidfd: RawFd) {
+        self.say(&Message::Cloned(pidfd));
+    }
+
+    /// Says what failed.
+    pub(crate) fn failed(&self, failure: Failure) {
+        self.say(&Message::Failed(failure));
+    }
+
+    fn say(&self, message: &Message) {
+        // Nobody is left to hear of it when this fails.
+        let _ = rustix::net::send(&self.0, &message.encode(), SendFlags::NOSIGNAL);
+    }
+
+    /// Waits to be let go; false when the parent is gone.
+    pub(crate) fn wait(&self) -> bool {
+        let mut bytes = [0; SIZE];
+        let received = rustix::io::retry_on_intr(|| {
+            rustix::net::recv(&self.0, &mut bytes, RecvFlags::empty())
+        });
+        matches!(received, Ok((SIZE, _)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_step_is_read_back_from_its_number() {
+        for number in 1..=Step::LAST {
+            assert_eq!(Step::from_number(number).unwrap() as u32, number);
+        }
+        assert_eq!(Step::from_number(0), None);
+        assert_eq!(Step::from_number(Step::LAST + 1), None);
+    }
+
+    #[test]
+    fn a_failure_arrives_as_it_was_sent() {
+        let (setup, child) = connect().unwrap();
+        let failure = Failure { step: Step::Mask, index: 7, errno: Errno::ACCESS };
+        child.failed(failure);
+        assert!(matches!(setup.ready(), Err(Broken::Failed(arrived)) if arrived == failure));
+    }
+
+    #[test]
+    fn the_end_of_the_stream_means_that_the_program_runs() {
+        let (setup, child) = connect().unwrap();
+        child.ready(None).unwrap();
+        let (waiting, _) = setup.ready().unwrap();
+        let child = std::thread::spawn(move || child.wait());
+        waiting.go().unwrap();
+        assert!(child.join().unwrap());
+    }
+
+    #[test]
+    fn a_silent_child_is_told_from_a_ready_one() {
+        let (setup, child) = connect().unwrap();
+        drop(child);
+        assert!(matches!(setup.ready(), Err(Broken::Silent)));
+    }
+
+    #[test]
+    fn a_child_learns_that_its_parent_is_gone() {
+        let (setup, child) = connect().unwrap();
+        drop(setup);
+        assert!(!child.wait());
+    }
+}

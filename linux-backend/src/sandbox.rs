@@ -1,0 +1,113 @@
+//! A running container.
+
+use std::{fs, path::PathBuf};
+
+use silo_isolation::{
+    Bundle, Error, Exec, ExecProcess, Exit, Process, Result, Sandbox, Signal, Stats, Stdio,
+    Terminal,
+};
+
+use crate::{
+    cgroup::Cgroup,
+    exec,
+    facts::Facts,
+    guest::{self, Guest},
+    plan::Namespaces,
+    record::{self, stat_field},
+};
+
+/// One container, from `create` to `delete`.
+#[derive(Debug)]
+pub(crate) struct LinuxSandbox {
+    // Fields are dropped in this order: a cgroup can be removed once its processes are gone.
+    guest: Guest,
+    cgroup: Cgroup,
+    facts: Facts,
+    namespaces: Namespaces,
+    state_dir: PathBuf,
+}
+
+impl LinuxSandbox {
+    pub(crate) fn new(
+        guest: Guest,
+        cgroup: Cgroup,
+        bundle: &Bundle,
+        facts: Facts,
+        namespaces: Namespaces,
+    ) -> Self {
+        Self { guest, cgroup, facts, namespaces, state_dir: bundle.state_dir.clone() }
+    }
+}
+
+impl Sandbox for LinuxSandbox {
+    fn start(&self) -> Result<()> {
+        self.guest.start()
+    }
+
+    fn pid(&self) -> Option<u32> {
+        u32::try_from(self.guest.pid()).ok()
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        self.guest.signal(signal)
+    }
+
+    fn wait(&self) -> Result<Exit> {
+        Ok(guest::exit(self.guest.wait()?, || self.cgroup.oom_killed()))
+    }
+
+    fn stats(&self) -> Result<Stats> {
+        let mut stats = self.cgroup.stats();
+        let processes = match self.cgroup.processes() {
+            found if found.is_empty() => vec![self.guest.pid()],
+            found => found,
+        };
+        stats.pids = stats.pids.or_else(|| u64::try_from(processes.len()).ok());
+        stats.memory = stats.memory.or_else(|| sum(&processes, resident));
+        stats.cpu_nanos = stats.cpu_nanos.or_else(|| sum(&processes, cpu_nanos));
+        Ok(stats)
+    }
+
+    fn delete(self: Box<Self>) -> Result<()> {
+        let Self { guest, cgroup, state_dir, .. } = *self;
+        guest.end()?;
+        cgroup.remove()?;
+        record::forget(&state_dir)
+    }
+
+    fn exec(&self) -> Option<&dyn Exec> {
+        Some(self)
+    }
+
+    fn terminal(&self) -> Option<&dyn Terminal> {
+        self.guest.terminal().map(|terminal| terminal as &dyn Terminal)
+    }
+}
+
+impl Exec for LinuxSandbox {
+    fn exec(&self, process: &Process, stdio: Stdio) -> Result<Box<dyn ExecProcess>> {
+        if !self.guest.is_started() {
+            return Err(Error::WrongState { state: "not started" });
+        }
+        exec::join(&self.guest, &self.cgroup, &self.facts, self.namespaces, process, stdio)
+    }
+}
+
+/// The sum over the processes that are still there; `None` when none is.
+fn sum(processes: &[i32], figure: impl Fn(i32) -> Option<u64>) -> Option<u64> {
+    processes.iter().filter_map(|&pid| figure(pid)).reduce(u64::saturating_add)
+}
+
+/// Resident memory in bytes, shared pages counted in each process.
+fn resident(pid: i32) -> Option<u64> {
+    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
+    Some(pages * u64::try_from(rustix::param::page_size()).ok()?)
+}
+
+/// Processor time of a process and of its children that were waited for: fields 14 to 17.
+fn cpu_nanos(pid: i32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let ticks: u64 = (14..=17).filter_map(|number| stat_field(&stat, number)).sum();
+    Some(ticks.saturating_mul(1_000_000_000 / rustix::param::clock_ticks_per_second().max(1)))
+}

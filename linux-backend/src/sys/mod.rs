@@ -1,0 +1,28 @@
+//! The system calls that rustix does not have or marks unsafe, each behind a safe function.
+//!
+//! This is the one place in the crate with `unsafe`. Nothing here allocates, locks or panics
+//! but [`Strings::new`], so all of it may be called between clone and exec.
+
+mod mount;
+mod process;
+mod seccomp;
+
+pub(crate) use mount::{Attributes, bring_up, set_attributes};
+pub(crate) use process::{
+    Cloned, Strings, Where, adopt, clear_bounding_set, clone, close_copy, execute, exit,
+    reset_signals, send_signal, set_close_on_exec_from, unshare_cgroup,
+};
+pub(crate) use seccomp::{Instruction, install};
+
+use rustix::io::Errno;
+
+/// The result of a call that returns -1 and sets errno.
+fn check(result: libc::c_long) -> Result<libc::c_long, Errno> {
+    if result >= 0 {
+        return Ok(result);
+    }
+    // SAFETY: errno is this thread's own and always readable. It is read without std's
+    // `last_os_error` only to stay free of anything that could allocate.
+    let number = unsafe { *libc::__errno_location() };
+    Err(Errno::from_raw_os_error(number))
+}

@@ -1,0 +1,80 @@
+//! mount_setattr(2), and the loopback interface.
+
+use std::{
+    fmt,
+    os::fd::{AsRawFd, BorrowedFd},
+};
+
+use rustix::io::Errno;
+
+use super::check;
+
+/// `MOUNT_ATTR_*` of linux/mount.h.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Attributes(pub(crate) u32);
+
+impl Attributes {
+    pub(crate) const READ_ONLY: Self = Self(0x1);
+    pub(crate) const NO_SUID: Self = Self(0x2);
+    pub(crate) const NO_DEV: Self = Self(0x4);
+    pub(crate) const NO_EXEC: Self = Self(0x8);
+
+    /// Both sets.
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl fmt::Debug for Attributes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [(1, "ro"), (2, "nosuid"), (4, "nodev"), (8, "noexec")];
+        f.debug_list()
+            .entries(names.iter().filter(|(bit, _)| self.0 & bit != 0).map(|(_, name)| name))
+            .finish()
+    }
+}
+
+/// Adds `attributes` to the mount that `mount` is the root of, and with `recursive` to
+/// those below it (mount_setattr(2), Linux 5.12).
+pub(crate) fn set_attributes(
+    mount: BorrowedFd<'_>,
+    attributes: Attributes,
+    recursive: bool,
+) -> Result<(), Errno> {
+    let wanted = libc::mount_attr {
+        attr_set: u64::from(attributes.0),
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: 0,
+    };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is a C string, and `wanted` outlives the call, which only reads
+    // as many bytes of it as its size says.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const wanted,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    check(result).map(drop)
+}
+
+/// Brings the loopback interface of this network namespace up, through any socket of it.
+pub(crate) fn bring_up(socket: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: an ifreq of zeros is valid: its fields are numbers and arrays of them.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = from.cast_signed();
+    }
+    #[allow(clippy::cast_possible_truncation)] // IFF_UP | IFF_RUNNING is 0x41
+    let flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    request.ifr_ifru.ifru_flags = flags;
+    // SAFETY: SIOCSIFFLAGS reads one ifreq, which outlives the call.
+    let result =
+        unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) };
+    check(result.into()).map(drop)
+}

@@ -1,0 +1,12 @@
+//! The backend on this machine: real namespaces, with busybox as the guest.
+//!
+//! Runs as root and then, by itself, once more as an unprivileged user.
+#![cfg(target_os = "linux")]
+
+mod conformance;
+mod exec;
+mod isolation;
+mod lifecycle;
+mod limits;
+mod machine;
+mod unprivileged;
