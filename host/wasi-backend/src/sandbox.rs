@@ -1,0 +1,231 @@
+//! One guest's life.
+
+mod program;
+mod run;
+
+use std::{
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use silo_isolation::{Bundle, Error, Exit, ExitStatus, Result, Sandbox, Signal, Stats};
+use wasmtime::Engine;
+use wasmtime_wasi::p2::bindings::CommandPre;
+
+use crate::{
+    compile::{Compiler, step},
+    guest::{self, Control, Guest, Memory, Pipes, Usage},
+    vfs,
+};
+
+/// How long a guest that is ended may still be in an operation of the host that cannot be
+/// broken off, such as writing to a full pipe.
+const GRACE: Duration = Duration::from_millis(100);
+/// How long a running guest is given to measure itself.
+const MEASURE: Duration = Duration::from_millis(5);
+
+/// Why a component cannot be started.
+const NO_COMMAND: &str = "it exports no wasi:cli/run, which is what starts a program";
+
+/// A guest in this process.
+struct WasiSandbox {
+    engine: Engine,
+    control: Arc<Control>,
+    usage: Arc<Usage>,
+    life: Arc<Life>,
+}
+
+/// Where a guest is in its life, shared with its thread.
+struct Life {
+    phase: Mutex<Phase>,
+    changed: Condvar,
+}
+
+enum Phase {
+    Created(Box<Prepared>),
+    Running,
+    Ending { deadline: Instant, signal: Signal },
+    Ended(Exit),
+}
+
+/// All that a guest needs to start.
+struct Prepared {
+    program: CommandPre<Guest>,
+    guest: Guest,
+    nano_cpus: Option<u64>,
+}
+
+/// Compiles the program and puts the guest's world together.
+pub(crate) fn create(
+    compiler: &Compiler,
+    bundle: &Bundle,
+    pipes: Pipes,
+) -> Result<Box<dyn Sandbox>> {
+    let vfs = vfs::assemble(bundle)?;
+    let name = &bundle.process.args[0];
+    let program = program::find(&vfs, &bundle.process)?;
+    let component = compiler.component(name, program.key.as_ref(), || program.read(&vfs))?;
+    let engine = compiler.engine();
+    let linker = guest::linker(engine).map_err(step("offer WASI"))?;
+    let not_runnable = |reason| Error::ProgramNotRunnable { program: name.clone(), reason };
+    let pre =
+        linker.instantiate_pre(&component).map_err(|error| not_runnable(format!("{error:#}")))?;
+    let pre = CommandPre::new(pre).map_err(|_| not_runnable(NO_COMMAND.to_owned()))?;
+    let control = Arc::<Control>::default();
+    let usage = Arc::<Usage>::default();
+    let memory = Memory::new(bundle.limits.memory, &usage);
+    let prepared = Prepared {
+        program: pre,
+        guest: Guest::new(&bundle.process, vfs, pipes, memory, &control),
+        nano_cpus: bundle.limits.nano_cpus,
+    };
+    let life =
+        Life { phase: Mutex::new(Phase::Created(Box::new(prepared))), changed: Condvar::new() };
+    Ok(Box::new(WasiSandbox { engine: engine.clone(), control, usage, life: Arc::new(life) }))
+}
+
+impl Life {
+    fn phase(&self) -> MutexGuard<'_, Phase> {
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records how the guest ended, once.
+    fn end(&self, exit: Exit) {
+        let mut phase = self.phase();
+        if !matches!(*phase, Phase::Ended(_)) {
+            *phase = Phase::Ended(exit);
+            self.changed.notify_all();
+        }
+    }
+}
+
+/// Ends a life when the guest's thread is gone, whatever became of it.
+struct EndOfThread(Arc<Life>);
+
+impl Drop for EndOfThread {
+    fn drop(&mut self) {
+        let message = "the host failed while it ran the guest".to_owned();
+        self.0.end(Exit::new(ExitStatus::Trapped(message)));
+    }
+}
+
+/// Signals that end a guest: it has no way to handle them.
+fn is_fatal(signal: Signal) -> bool {
+    [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP, Signal::KILL].contains(&signal)
+}
+
+impl WasiSandbox {
+    fn end(&self, signal: Signal) {
+        let mut phase = self.life.phase();
+        match &*phase {
+            Phase::Created(_) => {
+                *phase = Phase::Ended(Exit::new(ExitStatus::Signaled(signal)));
+            }
+            Phase::Running => {
+                *phase = Phase::Ending { deadline: Instant::now() + GRACE, signal };
+            }
+            Phase::Ending { .. } | Phase::Ended(_) => return,
+        }
+        self.life.changed.notify_all();
+        self.control.end(signal);
+        self.engine.increment_epoch();
+    }
+
+    /// Has a running guest measure its processor time.
+    fn measure(&self) {
+        let before = self.control.cpu_nanos();
+        let deadline = Instant::now() + MEASURE;
+        self.engine.increment_epoch();
+        while self.control.is_running()
+            && self.control.cpu_nanos() == before
+            && Instant::now() < deadline
+        {
+            thread::sleep(Duration::from_micros(100));
+        }
+    }
+}
+
+impl Sandbox for WasiSandbox {
+    fn start(&self) -> Result<()> {
+        let mut phase = self.life.phase();
+        let prepared = match std::mem::replace(&mut *phase, Phase::Running) {
+            Phase::Created(prepared) => prepared,
+            other => {
+                let state = if matches!(other, Phase::Ended(_)) { "stopped" } else { "running" };
+                *phase = other;
+                return Err(Error::WrongState { state });
+            }
+        };
+        drop(phase);
+        let (engine, control) = (self.engine.clone(), Arc::clone(&self.control));
+        let (usage, life) = (Arc::clone(&self.usage), Arc::clone(&self.life));
+        let end = EndOfThread(Arc::clone(&life));
+        let guest = move || {
+            let _end = end;
+            let exit = run::run(*prepared, &engine, &control, &usage);
+            life.end(exit);
+        };
+        let spawned = thread::Builder::new().name("guest".to_owned()).spawn(guest);
+        spawned.map(drop).map_err(|error| Error::Step {
+            step: "start the guest's thread".to_owned(),
+            source: Box::new(error),
+        })
+    }
+
+    /// The guest is a thread of the supervisor.
+    fn pid(&self) -> Option<u32> {
+        None
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        if is_fatal(signal) {
+            self.end(signal);
+        }
+        Ok(())
+    }
+
+    fn wait(&self) -> Result<Exit> {
+        let mut phase = self.life.phase();
+        loop {
+            let left = match &*phase {
+                Phase::Ended(exit) => return Ok(exit.clone()),
+                Phase::Ending { deadline, signal } => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        let exit = Exit::new(ExitStatus::Signaled(*signal));
+                        *phase = Phase::Ended(exit.clone());
+                        self.life.changed.notify_all();
+                        return Ok(exit);
+                    }
+                    Some(left)
+                }
+                Phase::Created(_) | Phase::Running => None,
+            };
+            let changed = &self.life.changed;
+            phase = match left {
+                None => changed.wait(phase).unwrap_or_else(PoisonError::into_inner),
+                Some(left) => {
+                    changed.wait_timeout(phase, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+
+    fn stats(&self) -> Result<Stats> {
+        let running = !matches!(*self.life.phase(), Phase::Created(_) | Phase::Ended(_));
+        if running {
+            self.measure();
+        }
+        Ok(Stats {
+            memory: Some(if running { self.usage.bytes() } else { 0 }),
+            cpu_nanos: Some(self.control.cpu_nanos()),
+            pids: Some(u64::from(running)),
+        })
+    }
+
+    fn delete(self: Box<Self>) -> Result<()> {
+        self.end(Signal::KILL);
+        self.wait().map(drop)
+    }
+}

@@ -1,0 +1,98 @@
+//! Finding a guest's program in its files.
+
+use silo_isolation::{Error, Process, Result};
+
+use crate::{
+    compile::Key,
+    vfs::{ErrorCode, FileKind, Location, OpenOptions, Vfs, Walked},
+};
+
+/// Where programs are looked for when the environment has no `PATH`; Docker's default.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Largest program, in bytes.
+const MAX_SIZE: u64 = 1 << 30;
+
+/// A guest's program, found.
+pub(super) struct Program {
+    name: String,
+    at: Location,
+    size: u64,
+    /// What the cache of compiled code may know it by.
+    pub(super) key: Option<Key>,
+}
+
+/// Finds the program that `process` starts: by its path, or by its name in the guest's
+/// `PATH`, the working directory and the root, where images for WebAssembly put it.
+pub(super) fn find(vfs: &Vfs, process: &Process) -> Result<Program> {
+    let name = &process.args[0];
+    let missing = |path: Option<String>| Error::ProgramNotFound { program: name.clone(), path };
+    let candidates: Vec<String> = if name.starts_with('/') {
+        vec![name.clone()]
+    } else if name.contains('/') {
+        vec![format!("{}/{name}", process.cwd)]
+    } else {
+        let dirs = search_path(process).split(':');
+        let dirs = dirs.filter(|dir| !dir.is_empty()).chain([process.cwd.as_str(), ""]);
+        dirs.map(|dir| format!("{dir}/{name}")).collect()
+    };
+    for candidate in candidates {
+        match vfs.walk(&vfs.root(), &candidate, true) {
+            Ok(Walked::Entry(entry)) if entry.found.is_some() => {
+                let path = format!("{}/{}", entry.parent.path(), entry.name);
+                let at = entry.found.ok_or_else(|| missing(None))?;
+                return program(vfs, name, at, entry.kind, &path);
+            }
+            Ok(Walked::Directory(_)) if name.contains('/') => {
+                return Err(not_runnable(name, "it is a directory"));
+            }
+            Ok(_) | Err(ErrorCode::NoEntry | ErrorCode::NotDirectory) => {}
+            Err(code) => return Err(failed("look for", &candidate, code)),
+        }
+    }
+    let path = (!name.contains('/')).then(|| search_path(process).to_owned());
+    Err(missing(path))
+}
+
+fn search_path(process: &Process) -> &str {
+    process.env.iter().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH)
+}
+
+fn not_runnable(program: &str, reason: &str) -> Error {
+    Error::ProgramNotRunnable { program: program.to_owned(), reason: reason.to_owned() }
+}
+
+fn failed(verb: &str, path: &str, code: ErrorCode) -> Error {
+    Error::Step { step: format!("{verb} `{path}` in the image"), source: Box::new(code) }
+}
+
+fn program(vfs: &Vfs, name: &str, at: Location, kind: FileKind, path: &str) -> Result<Program> {
+    if kind != FileKind::File {
+        return Err(not_runnable(name, "it is not a regular file"));
+    }
+    let metadata = vfs.stat(at).map_err(|code| failed("read", path, code))?;
+    if metadata.size > MAX_SIZE {
+        return Err(not_runnable(name, "it is larger than 1 GiB"));
+    }
+    let layer = vfs.layer(at);
+    let key = layer.map(|layer| Key::new(&layer, path, metadata.size, metadata.mtime));
+    Ok(Program { name: name.to_owned(), at, size: metadata.size, key })
+}
+
+impl Program {
+    /// The program's bytes.
+    pub(super) fn read(&self, vfs: &Vfs) -> Result<Vec<u8>> {
+        let failed = |code| failed("read", &self.name, code);
+        let options = OpenOptions { read: true, ..OpenOptions::default() };
+        let file = vfs.open(self.at, options).map_err(failed)?;
+        let mut bytes = vec![0; usize::try_from(self.size).unwrap_or(usize::MAX)];
+        let mut filled = 0;
+        while filled < bytes.len() {
+            match file.read_at(&mut bytes[filled..], filled as u64).map_err(failed)? {
+                0 => break,
+                count => filled += count,
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes)
+    }
+}

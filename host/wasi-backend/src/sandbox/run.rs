@@ -1,0 +1,112 @@
+//! Running a guest, on its thread.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::{Arc, mpsc},
+    task::Poll,
+    thread,
+    time::Duration,
+};
+
+use silo_isolation::{Exit, ExitStatus};
+use wasmtime::{Engine, Store, UpdateDeadline};
+use wasmtime_wasi::I32Exit;
+
+use super::Prepared;
+use crate::guest::{Control, Guest, Pace, Usage};
+
+/// How often a guest with a share of a core is looked at.
+const TICK: Duration = Duration::from_millis(10);
+
+/// How a guest's code ended: by returning, or not.
+type Outcome = wasmtime::Result<Result<(), ()>>;
+
+/// Runs a guest to its end.
+pub(super) fn run(
+    prepared: Prepared,
+    engine: &Engine,
+    control: &Arc<Control>,
+    usage: &Usage,
+) -> Exit {
+    let outcome = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+        Ok(runtime) => runtime.block_on(guest(prepared, engine, control)),
+        Err(error) => Err(error.into()),
+    };
+    control.measure();
+    let status = status(outcome, control);
+    let oom_killed =
+        usage.was_denied() && !matches!(status, ExitStatus::Exited(0) | ExitStatus::Signaled(_));
+    Exit { status, oom_killed }
+}
+
+fn status(outcome: Outcome, control: &Control) -> ExitStatus {
+    if let Err(error) = &outcome
+        && let Some(I32Exit(code)) = error.downcast_ref::<I32Exit>()
+    {
+        return ExitStatus::Exited(code.to_le_bytes()[0]);
+    }
+    match (outcome, control.signal()) {
+        (Ok(Ok(())), _) => ExitStatus::Exited(0),
+        (Ok(Err(())), _) => ExitStatus::Exited(1),
+        (Err(_), Some(signal)) => ExitStatus::Signaled(signal),
+        (Err(error), None) => ExitStatus::Trapped(format!("{error:?}")),
+    }
+}
+
+/// The guest as a future. Everything of it is dropped with the future: streams are closed
+/// before its end is told.
+async fn guest(prepared: Prepared, engine: &Engine, control: &Arc<Control>) -> Outcome {
+    let Prepared { program, guest, nano_cpus } = prepared;
+    let mut store = guest.into_store(engine);
+    let _ticker = watch_epoch(&mut store, engine, control, nano_cpus);
+    let call = async {
+        let command = program.instantiate_async(&mut store).await?;
+        command.wasi_cli_run().call_run(&mut store).await
+    };
+    let (mut call, mut signalled) = (pin!(call), pin!(control.signalled()));
+    poll_fn(|context| {
+        if let Poll::Ready(signal) = signalled.as_mut().poll(context) {
+            return Poll::Ready(Err(wasmtime::format_err!("ended by {signal}")));
+        }
+        control.set_running(true);
+        let polled = call.as_mut().poll(context);
+        control.set_running(false);
+        polled
+    })
+    .await
+}
+
+/// Has the guest look at `control` whenever the epoch changes, which is when someone wants
+/// it to, and regularly when it has a share of a core to keep to.
+fn watch_epoch(
+    store: &mut Store<Guest>,
+    engine: &Engine,
+    control: &Arc<Control>,
+    nano_cpus: Option<u64>,
+) -> Option<mpsc::Sender<()>> {
+    let mut pace = Pace::new(nano_cpus);
+    let ticker = pace.is_some().then(|| tick(engine));
+    let control = Arc::clone(control);
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(move |_| {
+        let used = control.measure();
+        if let Some(signal) = control.signal() {
+            wasmtime::bail!("ended by {signal}");
+        }
+        Ok(pace.as_mut().map_or(UpdateDeadline::Continue(1), |pace| pace.update(used)))
+    });
+    ticker
+}
+
+/// Increments the epoch regularly until what it returns is dropped.
+fn tick(engine: &Engine) -> mpsc::Sender<()> {
+    let (sender, receiver) = mpsc::channel();
+    let engine = engine.clone();
+    thread::spawn(move || {
+        while receiver.recv_timeout(TICK) == Err(mpsc::RecvTimeoutError::Timeout) {
+            engine.increment_epoch();
+        }
+    });
+    sender
+}

@@ -1,0 +1,72 @@
+//! Programs that others made: CPython and MicroPython.
+
+use std::{env, path::PathBuf, time::Instant};
+
+use super::harness::Container;
+
+/// A program that the set-up of the tests provides: `$SILO_TEST_DATA/bin/NAME`, by default below
+/// `target/test-data`. `None`, with the reason printed, where it is missing; with `CI=true`
+/// that is a failure.
+fn program(name: &str) -> Option<Vec<u8>> {
+    let default = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/test-data");
+    let dir = env::var_os("SILO_TEST_DATA").map_or_else(default, PathBuf::from);
+    let path = dir.join("bin").join(name);
+    match std::fs::read(&path) {
+        Ok(bytes) => Some(bytes),
+        Err(error) => {
+            let reason = format!("left out: {}: {error}; .ci/setup provides it", path.display());
+            assert_ne!(env::var("CI").as_deref(), Ok("true"), "{reason}");
+            println!("{reason}");
+            None
+        }
+    }
+}
+
+const SCRIPT: &str = r#"
+import json, os, re, sys
+with open("/data/greeting.json") as f:
+    greeting = json.load(f)
+os.makedirs("/work/deep")
+with open("/work/deep/a.txt", "w") as f:
+    f.write(re.sub("[aeiou]", "*", greeting["hello"]))
+os.rename("/work/deep/a.txt", "/work/b.txt")
+print(open("/work/b.txt").read(), sorted(os.listdir("/work")), os.environ["WHO"], sys.argv[1:])
+os.remove("/work/b.txt")
+os.rmdir("/work/deep")
+os.remove("/data/greeting.json")
+print(os.listdir("/work"), os.path.exists("/data/greeting.json"), os.getcwd())
+sys.exit(7)
+"#;
+
+#[test]
+fn cpython_runs_a_script_on_the_images_files() {
+    let Some(python) = program("python.wasm") else { return };
+    let mut container = Container::empty().args(["/app/script.py", "one", "two"]);
+    container.image_file("bin/python3", python);
+    container.image_file("app/script.py", SCRIPT);
+    container.image_file("data/greeting.json", r#"{"hello": "world"}"#);
+    container.bundle.process.args[0] = "/bin/python3".to_owned();
+    container.bundle.process.env = vec!["WHO=silo".to_owned()];
+    for round in ["first", "second"] {
+        let begin = Instant::now();
+        let output = container.run();
+        println!("{round} run: {:?}", begin.elapsed());
+        assert_eq!(output.exit.code(), 7, "{output:?}");
+        let expected = "w*rld ['b.txt', 'deep'] silo ['one', 'two']\n[] False /\n";
+        assert_eq!(output.stdout, expected);
+        std::fs::remove_dir_all(container.upper("")).unwrap();
+        std::fs::create_dir(container.upper("")).unwrap();
+    }
+    let lower = &container.bundle.root.snapshot.lowers[0].path;
+    assert!(lower.join("data/greeting.json").exists());
+}
+
+#[test]
+fn micropython_runs() {
+    let Some(python) = program("micropython.wasm") else { return };
+    let mut container = Container::empty().args(["-c", "print(sum(range(10)))"]);
+    container.image_file("micropython", python);
+    container.bundle.process.args[0] = "/micropython".to_owned();
+    let output = container.run();
+    assert!(output.stdout.contains("45"), "{output:?}");
+}
