@@ -5,6 +5,7 @@ use std::{
     env,
     error::Error,
     ffi::OsString,
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -36,7 +37,7 @@ fn main() -> Result<()> {
     }
     let module = layer("hello.wasm", 0o755, &wat::parse_file(sources.join("wasi.wat"))?)?;
     manifests.push(layout.image("wasi", "wasm", "/hello.wasm", &[&greeting, &module])?);
-    fs::write(out.join("hello.tar"), layout.archive(manifests)?)?;
+    fs::write(out.join("hello.tar"), layout.archive(&manifests)?)?;
     Ok(())
 }
 
@@ -67,7 +68,7 @@ impl Layout {
         });
         let config = self.add(CONFIG, serde_json::to_vec(&config)?);
         let layers: Vec<Value> =
-            layers.iter().map(|layer| self.add(LAYER, layer.to_vec())).collect();
+            layers.iter().map(|layer| self.add(LAYER, (*layer).clone())).collect();
         let manifest = json!({
             "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers,
         });
@@ -77,7 +78,7 @@ impl Layout {
     }
 
     /// The whole as a tar archive: one index of these manifests, under the image's name.
-    fn archive(mut self, manifests: Vec<Value>) -> Result<Vec<u8>> {
+    fn archive(mut self, manifests: &[Value]) -> Result<Vec<u8>> {
         let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests });
         let mut descriptor = self.add(INDEX, serde_json::to_vec(&index)?);
         descriptor["annotations"] = json!({ "org.opencontainers.image.ref.name": NAME });
@@ -93,7 +94,11 @@ impl Layout {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::with_capacity(64);
+    for byte in Sha256::digest(bytes) {
+        write!(text, "{byte:02x}").expect("writing to a String does not fail");
+    }
+    text
 }
 
 /// A layer that holds one file.

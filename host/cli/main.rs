@@ -1,5 +1,23 @@
-//! The program `silo`.
+//! The program `silo`: its command line, and the one place that prints, reads the environment
+//! and decides how to exit.
+#![forbid(unsafe_code)]
 
+mod changes;
+mod command;
+mod container;
+mod context;
+mod environment;
+mod failure;
+mod foreground;
 mod format;
+mod hello;
+mod output;
+mod progress;
+mod signals;
+mod terminal;
+mod values;
+mod verbs;
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    command::main()
+}

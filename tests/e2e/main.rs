@@ -1,1 +1,17 @@
 //! The program as its users have it: every test runs the built `silo` with a store of its own.
+//!
+//! What a test needs and the machine lacks is told, and the test left out; with `CI=true` that
+//! is a failure. `.ci/setup` makes what is needed.
+
+#![cfg(unix)]
+
+mod support;
+
+mod crash;
+mod hello;
+mod isolation;
+mod isolation_wasi;
+mod linux_images;
+mod parallel;
+mod two_platforms;
+mod wasm_images;

@@ -130,6 +130,11 @@ impl UnionFs {
         resolve::resolve_parent(&mut self.tables(), base, path)
     }
 
+    /// What a node is, without asking the host.
+    pub fn kind(&self, node: Node) -> FsResult<FileKind> {
+        Ok(self.tables().node(node)?.kind.into())
+    }
+
     /// What stat(2) tells.
     pub fn stat(&self, node: Node) -> FsResult<Metadata> {
         let mut tables = self.tables();

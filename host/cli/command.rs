@@ -1,0 +1,236 @@
+//! The command line: every verb with Docker's spellings.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::{
+    context::Context,
+    failure::{ENGINE_FAILED, Failure, Result},
+    verbs,
+};
+
+/// Runs container images: Linux programs in namespaces, WebAssembly programs in wasmtime.
+#[derive(Debug, Parser)]
+#[command(name = "silo", version, about, max_term_width = 100, infer_subcommands = false)]
+#[command(arg_required_else_help = true, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[arg(long, value_name = "DIR", global = true)]
+    #[arg(help = "Keep images and containers in DIR [env: SILO_ROOT]")]
+    root: Option<PathBuf>,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Run(verbs::run::Run),
+    Create(verbs::create::Create),
+    Start(verbs::start::Start),
+    Ps(verbs::ps::Ps),
+    Logs(verbs::logs::Logs),
+    Wait(verbs::wait::Wait),
+    Stop(verbs::stop::Stop),
+    Kill(verbs::kill::Kill),
+    Rm(verbs::rm::Rm),
+    Exec(verbs::exec::Exec),
+    Images(verbs::images::Images),
+    Rmi(verbs::rmi::Rmi),
+    Tag(verbs::tag::Tag),
+    Load(verbs::load::Load),
+    Import(verbs::import::Import),
+    Inspect(verbs::inspect::Inspect),
+    /// Work with containers: the verbs above, by Docker's longer names
+    #[command(subcommand)]
+    Container(Container),
+    /// Work with images: the verbs above, by Docker's longer names
+    #[command(subcommand)]
+    Image(Image),
+    /// Work with indexes: one name for several platforms
+    #[command(subcommand)]
+    Manifest(Manifest),
+    /// Look after the store
+    #[command(subcommand)]
+    System(System),
+    Version(verbs::version::Version),
+    Info(verbs::info::Info),
+    Completion(verbs::completion::Completion),
+    Man(verbs::man::Man),
+    #[command(hide = true)]
+    Supervise(verbs::supervise::Supervise),
+}
+
+#[derive(Debug, Subcommand)]
+enum Container {
+    Run(verbs::run::Run),
+    Create(verbs::create::Create),
+    Start(verbs::start::Start),
+    #[command(visible_aliases = ["list", "ps"])]
+    Ls(verbs::ps::Ps),
+    Logs(verbs::logs::Logs),
+    Wait(verbs::wait::Wait),
+    Stop(verbs::stop::Stop),
+    Kill(verbs::kill::Kill),
+    #[command(visible_alias = "remove")]
+    Rm(verbs::rm::Rm),
+    Exec(verbs::exec::Exec),
+    Inspect(verbs::inspect::InspectContainer),
+}
+
+#[derive(Debug, Subcommand)]
+enum Image {
+    #[command(visible_alias = "list")]
+    Ls(verbs::images::Images),
+    #[command(visible_alias = "remove")]
+    Rm(verbs::rmi::Rmi),
+    Tag(verbs::tag::Tag),
+    Load(verbs::load::Load),
+    Import(verbs::import::Import),
+    Inspect(verbs::inspect::InspectImage),
+}
+
+#[derive(Debug, Subcommand)]
+enum Manifest {
+    Create(verbs::manifest::Create),
+}
+
+#[derive(Debug, Subcommand)]
+enum System {
+    Check(verbs::system_check::Check),
+    Df(verbs::system_df::Df),
+    Info(verbs::info::Info),
+}
+
+/// Reads the command line and does what it says.
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misused(&error),
+    };
+    let done = Context::new(cli.root).and_then(|context| cli.verb.run(&context));
+    done.unwrap_or_else(|failure| failure.report())
+}
+
+/// The definition that completions, man pages and the reference are made from.
+pub(crate) fn definition() -> clap::Command {
+    Cli::command()
+}
+
+/// Help and the version go to stdout; a mistake is told on stderr as any other failure.
+fn misused(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // Where stdout is gone, nobody wanted to know.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = error.to_string();
+    let text = text.trim_end();
+    Failure::new(text.strip_prefix("error: ").unwrap_or(text)).with_code(ENGINE_FAILED).report()
+}
+
+/// Verbs that run no program fail with 1, whatever it was that failed.
+fn plainly(done: Result<ExitCode>) -> Result<ExitCode> {
+    done.map_err(|failure| failure.with_code(1))
+}
+
+impl Verb {
+    fn run(self, context: &Context) -> Result<ExitCode> {
+        match self {
+            Self::Run(verb) => verb.run(context),
+            Self::Exec(verb) => verb.run(context),
+            Self::Create(verb) => plainly(verb.run(context)),
+            Self::Start(verb) => plainly(verb.run(context)),
+            Self::Ps(verb) => plainly(verb.run(context)),
+            Self::Logs(verb) => plainly(verb.run(context)),
+            Self::Wait(verb) => plainly(verb.run(context)),
+            Self::Stop(verb) => plainly(verb.run(context)),
+            Self::Kill(verb) => plainly(verb.run(context)),
+            Self::Rm(verb) => plainly(verb.run(context)),
+            Self::Images(verb) => plainly(verb.run(context)),
+            Self::Rmi(verb) => plainly(verb.run(context)),
+            Self::Tag(verb) => plainly(verb.run(context)),
+            Self::Load(verb) => plainly(verb.run(context)),
+            Self::Import(verb) => plainly(verb.run(context)),
+            Self::Inspect(verb) => plainly(verb.run(context)),
+            Self::Container(verb) => verb.shorten().run(context),
+            Self::Image(verb) => verb.shorten().run(context),
+            Self::Manifest(Manifest::Create(verb)) => plainly(verb.run(context)),
+            Self::System(System::Check(verb)) => plainly(verb.run(context)),
+            Self::System(System::Df(verb)) => plainly(verb.run(context)),
+            Self::System(System::Info(verb)) | Self::Info(verb) => plainly(verb.run(context)),
+            Self::Version(verb) => plainly(verb.run(context)),
+            Self::Completion(verb) => plainly(verb.run()),
+            Self::Man(verb) => plainly(verb.run()),
+            Self::Supervise(verb) => Ok(verb.run(context)),
+        }
+    }
+}
+
+impl Container {
+    fn shorten(self) -> Verb {
+        match self {
+            Self::Run(verb) => Verb::Run(verb),
+            Self::Create(verb) => Verb::Create(verb),
+            Self::Start(verb) => Verb::Start(verb),
+            Self::Ls(verb) => Verb::Ps(verb),
+            Self::Logs(verb) => Verb::Logs(verb),
+            Self::Wait(verb) => Verb::Wait(verb),
+            Self::Stop(verb) => Verb::Stop(verb),
+            Self::Kill(verb) => Verb::Kill(verb),
+            Self::Rm(verb) => Verb::Rm(verb),
+            Self::Exec(verb) => Verb::Exec(verb),
+            Self::Inspect(verb) => Verb::Inspect(verb.into()),
+        }
+    }
+}
+
+impl Image {
+    fn shorten(self) -> Verb {
+        match self {
+            Self::Ls(verb) => Verb::Images(verb),
+            Self::Rm(verb) => Verb::Rmi(verb),
+            Self::Tag(verb) => Verb::Tag(verb),
+            Self::Load(verb) => Verb::Load(verb),
+            Self::Import(verb) => Verb::Import(verb),
+            Self::Inspect(verb) => Verb::Inspect(verb.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_free_of_contradictions() {
+        definition().debug_assert();
+    }
+
+    #[test]
+    fn help_of_every_verb_is_as_recorded() {
+        // The verbs below these are the same, by longer names.
+        const LONGER_NAMES: [&str; 2] = ["container", "image"];
+        fn record(path: &str, command: &mut clap::Command) {
+            insta::with_settings!({ omit_expression => true, snapshot_path => "snapshots/help", prepend_module_to_snapshot => false }, {
+                insta::assert_snapshot!(path.replace(' ', "-"), command.render_long_help());
+            });
+            if LONGER_NAMES.contains(&command.get_name()) {
+                return;
+            }
+            for verb in command.get_subcommands_mut().filter(|verb| !verb.is_hide_set()) {
+                record(&format!("{path} {}", verb.get_name()), verb);
+            }
+        }
+        let mut command = definition().term_width(100);
+        command.build();
+        record("silo", &mut command);
+    }
+
+    #[test]
+    fn flags_end_at_the_image() {
+        let cli =
+            Cli::try_parse_from(["silo", "run", "-it", "--rm", "x", "-e", "--rm", "--", "-c"]);
+        let Ok(Cli { verb: Verb::Run(run), .. }) = cli else { panic!("{cli:?}") };
+        assert_eq!(run.container.command, ["x", "-e", "--rm", "--", "-c"]);
+    }
+}

@@ -1,0 +1,189 @@
+//! The options of `run` and `create`.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, ValueEnum};
+use silo_engine::{CreateOptions, options};
+use silo_isolation::{Limits, Mount, Network, Signal};
+use silo_layers::Platform;
+
+use crate::{
+    environment,
+    failure::{Failure, Result},
+    format,
+    values::{self, PidsLimit},
+};
+
+/// When to fetch an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Pull {
+    /// When the store does not have it
+    Missing,
+    /// Not at all
+    Never,
+    /// Every time
+    Always,
+}
+
+/// What is asked of a new container.
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "they are the flags of a command line")]
+pub(crate) struct ContainerArgs {
+    /// Name the container; else it gets a name made up of two words
+    #[arg(long)]
+    name: Option<String>,
+    /// Keep stdin open
+    #[arg(short, long)]
+    pub(crate) interactive: bool,
+    /// Give the program a terminal
+    #[arg(short, long)]
+    pub(crate) tty: bool,
+    /// Remove the container when it has ended
+    #[arg(long)]
+    pub(crate) rm: bool,
+    /// Set an environment variable; without a value it is the host's
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    env: Vec<String>,
+    /// Read environment variables from FILE, one NAME=VALUE a line
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<PathBuf>,
+    /// Work in DIR
+    #[arg(short, long, value_name = "DIR")]
+    workdir: Option<String>,
+    /// Run as this user, by name or number
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    user: Option<String>,
+    /// The host name that the program sees
+    #[arg(short, long, value_name = "NAME")]
+    hostname: Option<String>,
+    /// Run this program instead of the image's entrypoint
+    #[arg(long, value_name = "PROGRAM")]
+    entrypoint: Option<String>,
+    /// Let the program see a file or directory of the host
+    #[arg(short, long, value_name = "HOST:GUEST[:ro|rw]")]
+    volume: Vec<String>,
+    /// Place an empty file system in memory
+    #[arg(long, value_name = "GUEST[:size=SIZE,mode=MODE,ro]")]
+    tmpfs: Vec<String>,
+    /// Keep the program from changing its root file system
+    #[arg(long)]
+    read_only: bool,
+    /// Limit memory, for example 64m
+    #[arg(short, long, value_name = "SIZE", value_parser = format::parse_size)]
+    memory: Option<u64>,
+    /// Limit processor time, for example 0.5 or 2
+    #[arg(long, value_name = "CORES", value_parser = values::cpus)]
+    cpus: Option<u64>,
+    /// Limit processes and threads; -1 for no limit
+    #[arg(long, value_name = "NUMBER", value_parser = values::pids_limit, allow_hyphen_values = true)]
+    pids_limit: Option<PidsLimit>,
+    /// End the program after this time, for example 10 (seconds), 1.5s, 2m or 1h
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    timeout: Option<Duration>,
+    /// What of the network the program sees
+    #[arg(long, visible_alias = "net", default_value = "none", value_parser = values::network, value_name = "none|host")]
+    network: Network,
+    /// Take the image for this platform, for example linux/amd64 or wasi/wasm
+    #[arg(long, value_name = "OS/ARCH", value_parser = values::platform)]
+    platform: Option<Platform>,
+    /// Isolate by this backend instead of the one that the platform asks for
+    #[arg(long, value_name = "NAME")]
+    backend: Option<String>,
+    /// When to fetch the image (there are no registries yet: `always` is refused)
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHEN",
+        default_value = "missing",
+        hide_possible_values = true
+    )]
+    pull: Pull,
+    /// Write the container's id to FILE, which must not exist
+    #[arg(long, value_name = "FILE")]
+    cidfile: Option<PathBuf>,
+    /// What `stop` sends first
+    #[arg(long, value_name = "SIGNAL")]
+    stop_signal: Option<Signal>,
+    /// Print help
+    #[arg(long, action = clap::ArgAction::Help)]
+    help: Option<bool>,
+    /// The image, then the program to run in it and its arguments, instead of the image's own
+    #[arg(required = true, num_args = 1.., trailing_var_arg = true, value_name = "IMAGE [COMMAND] [ARG...]")]
+    pub(crate) command: Vec<String>,
+}
+
+impl ContainerArgs {
+    /// The image as it was named.
+    pub(crate) fn image(&self) -> &str {
+        // At least one value is required.
+        self.command.first().map_or("", String::as_str)
+    }
+
+    /// The engine's view of the options.
+    pub(crate) fn options(&self) -> Result<CreateOptions> {
+        if self.pull == Pull::Always {
+            return Err(Failure::new("cannot pull: there are no registries yet")
+                .with_hint("`silo load` and `silo import` add images to the store"));
+        }
+        Ok(CreateOptions {
+            image: self.image().to_owned(),
+            args: self.command.iter().skip(1).cloned().collect(),
+            name: self.name.clone(),
+            platform: self.platform.clone(),
+            backend: self.backend.clone(),
+            entrypoint: self.entrypoint.clone(),
+            env: environment::collect(&self.env_file, &self.env)?,
+            workdir: self.workdir.clone(),
+            user: self.user.clone(),
+            hostname: self.hostname.clone(),
+            mounts: self.mounts()?,
+            readonly: self.read_only,
+            network: self.network,
+            limits: Limits {
+                memory: self.memory,
+                nano_cpus: self.cpus,
+                pids: self.pids_limit.map(|PidsLimit(limit)| limit),
+                timeout: self.timeout,
+            },
+            interactive: self.interactive,
+            terminal: self.tty,
+            auto_remove: self.rm,
+            stop_signal: self.stop_signal,
+        })
+    }
+
+    fn mounts(&self) -> Result<Vec<Mount>> {
+        let mut mounts = Vec::with_capacity(self.volume.len() + self.tmpfs.len());
+        if !self.volume.is_empty() {
+            let base = std::env::current_dir()
+                .map_err(|source| Failure::caused("cannot tell the working directory", source))?;
+            for text in &self.volume {
+                mounts.push(options::volume(text, &base)?);
+            }
+        }
+        for text in &self.tmpfs {
+            mounts.push(options::tmpfs(text)?);
+        }
+        Ok(mounts)
+    }
+
+    /// Writes the id where `--cidfile` says.
+    pub(crate) fn note_id(&self, id: &str) -> Result<()> {
+        use std::io::Write as _;
+        let Some(path) = &self.cidfile else { return Ok(()) };
+        std::fs::File::create_new(path)
+            .and_then(|mut file| file.write_all(id.as_bytes()))
+            .map_err(|source| Failure::caused(format!("cannot write {}", path.display()), source))
+    }
+
+    /// Refuses a `--cidfile` that exists, before anything is created.
+    pub(crate) fn check_cidfile(&self) -> Result<()> {
+        match &self.cidfile {
+            Some(path) if path.exists() => {
+                Err(Failure::new(format!("the file {} exists", path.display()))
+                    .with_hint("its container may still be there; remove it or name another file"))
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What all verbs share: where the store lies, and the store, the backends and the engine.
+
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use silo_engine::{Engine, SupervisorCommand};
+use silo_isolation::IsolationBackend;
+use silo_layers::Store;
+
+use crate::failure::{Failure, Result};
+
+/// Opens what a verb needs, when it needs it.
+pub(crate) struct Context {
+    root: PathBuf,
+}
+
+impl Context {
+    /// The store is at `root`, else at `$SILO_ROOT`, else where the system keeps such things.
+    pub(crate) fn new(root: Option<PathBuf>) -> Result<Self> {
+        let given = root.or_else(|| variable("SILO_ROOT").map(PathBuf::from));
+        let root = given.map_or_else(default_root, Ok)?;
+        let root = std::path::absolute(&root).map_err(|source| {
+            Failure::caused(format!("cannot make `{}` absolute", root.display()), source)
+        })?;
+        Ok(Self { root })
+    }
+
+    /// Where the store lies.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The images, without the containers.
+    pub(crate) fn store(&self) -> Result<Store> {
+        Ok(Store::open(&self.root)?)
+    }
+
+    /// Containers, images and backends.
+    pub(crate) fn engine(&self) -> Result<Engine> {
+        Ok(Engine::open(&self.root, self.backends(), self.supervisor()?)?)
+    }
+
+    /// The backends that this program was built with, the preferred first.
+    pub(crate) fn backends(&self) -> Vec<Arc<dyn IsolationBackend>> {
+        vec![
+            #[cfg(target_os = "linux")]
+            Arc::new(silo_linux::LinuxBackend::new()),
+            Arc::new(silo_wasi::WasiBackend::new(self.root.join("cache").join("wasm"))),
+        ]
+    }
+
+    /// This program, as the supervisor of a container whose id follows.
+    fn supervisor(&self) -> Result<SupervisorCommand> {
+        let program = env::current_exe()
+            .map_err(|source| Failure::caused("cannot find the program's own file", source))?;
+        let args = vec![
+            OsString::from("--root"),
+            self.root.clone().into_os_string(),
+            OsString::from("supervise"),
+        ];
+        Ok(SupervisorCommand { program, args })
+    }
+}
+
+/// An environment variable that is set to something.
+fn variable(name: &str) -> Option<OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
+}
+
+fn default_root() -> Result<PathBuf> {
+    #[cfg(target_os = "linux")]
+    if rustix::process::geteuid().is_root() {
+        return Ok(PathBuf::from("/var/lib/silo"));
+    }
+    let home = |below: &str| Some(PathBuf::from(variable("HOME")?).join(below));
+    let found = if cfg!(windows) {
+        variable("LOCALAPPDATA").map(PathBuf::from)
+    } else if cfg!(target_os = "macos") {
+        home("Library/Application Support")
+    } else {
+        // A relative XDG_DATA_HOME is invalid by the specification, and ignored.
+        variable("XDG_DATA_HOME")
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+            .or_else(|| home(".local/share"))
+    };
+    found.map(|path| path.join("silo")).ok_or_else(|| {
+        Failure::new("cannot tell where to keep the store: there is no home directory")
+            .with_hint("name a directory with --root DIR or SILO_ROOT")
+    })
+}

@@ -1,0 +1,147 @@
+//! How a command fails, and how that is told.
+
+use std::{error::Error, fmt, io::Write as _, process::ExitCode};
+
+use crate::format::TemplateError;
+
+pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
+
+/// Docker's exit code for a failure of the engine itself, and of the command line.
+pub(crate) const ENGINE_FAILED: u8 = 125;
+/// 128 + SIGPIPE: nobody reads what this program prints.
+const NOBODY_READS: u8 = 141;
+
+/// Why a command failed: for people, with an exit code for scripts.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    error: Box<dyn Error>,
+    hint: Option<String>,
+    /// The code as `run` gives it; verbs that run no program fail with 1.
+    code: u8,
+}
+
+/// An error that is nothing but its sentence.
+#[derive(Debug)]
+struct Message(String);
+
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Message {}
+
+/// An error with a sentence of this program's and a cause.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+struct Caused {
+    message: String,
+    source: Box<dyn Error>,
+}
+
+impl Failure {
+    /// A failure that is told by one sentence, without its full stop.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { error: Box::new(Message(message.into())), hint: None, code: ENGINE_FAILED }
+    }
+
+    /// A failure with its cause.
+    pub(crate) fn caused(message: impl Into<String>, source: impl Error + 'static) -> Self {
+        let error = Caused { message: message.into(), source: Box::new(source) };
+        Self { error: Box::new(error), hint: None, code: ENGINE_FAILED }
+    }
+
+    /// Adds what the user could do.
+    pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// Gives it another exit code.
+    pub(crate) fn with_code(self, code: u8) -> Self {
+        Self { code, ..self }
+    }
+
+    /// The exit code as `run` gives it: 125, or 126 and 127 where the program was at fault.
+    pub(crate) const fn code(&self) -> u8 {
+        self.code
+    }
+
+    /// Whether the reader of this program's output went away.
+    pub(crate) fn is_broken_pipe(&self) -> bool {
+        let mut cause: Option<&(dyn Error + 'static)> = Some(&*self.error);
+        while let Some(error) = cause {
+            if let Some(error) = error.downcast_ref::<std::io::Error>() {
+                return error.kind() == std::io::ErrorKind::BrokenPipe;
+            }
+            cause = error.source();
+        }
+        false
+    }
+
+    /// Tells it on stderr, and returns what to exit with. A reader that went away is no news.
+    pub(crate) fn report(&self) -> ExitCode {
+        if self.is_broken_pipe() {
+            return ExitCode::from(NOBODY_READS);
+        }
+        // Where stderr is gone there is nobody left to tell.
+        let _ = std::io::stderr().lock().write_all(self.to_string().as_bytes());
+        ExitCode::from(self.code)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "silo: {}", self.error)?;
+        let mut cause = self.error.source();
+        while let Some(error) = cause {
+            writeln!(f, "  caused by: {error}")?;
+            cause = error.source();
+        }
+        self.hint.as_ref().map_or(Ok(()), |hint| writeln!(f, "  hint: {hint}"))
+    }
+}
+
+impl From<silo_engine::Error> for Failure {
+    fn from(error: silo_engine::Error) -> Self {
+        let (hint, code) = (error.hint(), error.exit_code());
+        Self { error: Box::new(error), hint, code }
+    }
+}
+
+impl From<silo_layers::Error> for Failure {
+    fn from(error: silo_layers::Error) -> Self {
+        let hint = error.hint().map(str::to_owned);
+        Self { error: Box::new(error), hint, code: ENGINE_FAILED }
+    }
+}
+
+impl From<TemplateError> for Failure {
+    fn from(error: TemplateError) -> Self {
+        Self { error: Box::new(error), hint: None, code: ENGINE_FAILED }
+            .with_hint("templates are Go's: `--format '{{.ID}} {{.Image}}'`, or `--format json`")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_tells_its_causes_and_a_hint_each_on_a_line() {
+        let error = std::io::Error::other("disk on fire");
+        let failure = Failure::caused("cannot read `x`", error).with_hint("put it out");
+        insta::assert_snapshot!(failure.to_string(), @r"
+        silo: cannot read `x`
+          caused by: disk on fire
+          hint: put it out
+        ");
+    }
+
+    #[test]
+    fn a_reader_that_went_away_is_recognised_below_other_errors() {
+        let error = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        assert!(Failure::caused("cannot write", error).is_broken_pipe());
+        assert!(!Failure::new("cannot write").is_broken_pipe());
+    }
+}

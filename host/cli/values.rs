@@ -1,0 +1,118 @@
+//! Values of options, as Docker writes them.
+
+use std::time::Duration;
+
+use silo_isolation::Network;
+use silo_layers::Platform;
+
+/// The most processes that a Linux kernel ever has (`PID_MAX_LIMIT`, 64 bit): a limit that
+/// limits nothing.
+const NO_PIDS_LIMIT: u64 = 1 << 22;
+
+/// A number of processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PidsLimit(pub(crate) u64);
+
+/// `--pids-limit`: 0 and less are no limit.
+pub(crate) fn pids_limit(text: &str) -> Result<PidsLimit, String> {
+    match text.parse::<i64>() {
+        Ok(limit @ 1..) => Ok(PidsLimit(limit.unsigned_abs())),
+        Ok(_) => Ok(PidsLimit(NO_PIDS_LIMIT)),
+        Err(_) => Err("expected a whole number, or -1 for no limit".to_owned()),
+    }
+}
+
+/// `--cpus`: a decimal number of cores, in billionths of one.
+pub(crate) fn cpus(text: &str) -> Result<u64, String> {
+    let wrong = || "expected a number of cores above 0, such as 0.5 or 2".to_owned();
+    decimal(text, 9).filter(|&nanos| nanos > 0).ok_or_else(wrong)
+}
+
+/// A decimal number times ten to the power of `places`; `None` where digits would be lost.
+fn decimal(text: &str, places: usize) -> Option<u64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.len() + fraction.len() == 0 || fraction.len() > places {
+        return None;
+    }
+    if !digits(whole) || !digits(fraction) {
+        return None;
+    }
+    format!("{whole}{fraction:0<places$}").parse().ok()
+}
+
+/// `--timeout`: seconds, or a number with one of the units `s`, `m`, `h`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "expected a time above 0, such as 10 (seconds), 1.5s, 2m or 1h".to_owned();
+    let (number, seconds) = match text.as_bytes().last() {
+        Some(b's') => (&text[..text.len() - 1], 1),
+        Some(b'm') => (&text[..text.len() - 1], 60),
+        Some(b'h') => (&text[..text.len() - 1], 3600),
+        _ => (text, 1),
+    };
+    decimal(number, 9)
+        .and_then(|nanos| nanos.checked_mul(seconds))
+        .filter(|&nanos| nanos > 0)
+        .map(Duration::from_nanos)
+        .ok_or_else(wrong)
+}
+
+/// `--network`.
+pub(crate) fn network(text: &str) -> Result<Network, String> {
+    match text {
+        "none" => Ok(Network::None),
+        "host" => Ok(Network::Host),
+        _ => Err("expected none or host; others come later".to_owned()),
+    }
+}
+
+/// `--platform`: `OS/ARCH[/VARIANT]`, or an operating system alone with its usual architecture.
+pub(crate) fn platform(text: &str) -> Result<Platform, String> {
+    match text {
+        "linux" => Ok(Platform::linux()),
+        "wasi" | "wasm" => Ok(Platform::wasi()),
+        _ => {
+            text.parse().map_err(|error: silo_layers::platform::InvalidPlatform| error.to_string())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpus_are_read_to_the_billionth() {
+        for (text, nanos) in [("1", 1_000_000_000), ("0.5", 500_000_000), (".000000001", 1)] {
+            assert_eq!(cpus(text), Ok(nanos), "{text}");
+        }
+        for text in ["", ".", "0", "-1", "1e3", "0.0000000001", "x", "1.2.3", "99999999999"] {
+            assert!(cpus(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_are_seconds_unless_they_say_otherwise() {
+        for (text, millis) in [("10", 10_000), ("1.5s", 1500), ("2m", 120_000), ("0.5h", 1_800_000)]
+        {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "s", "0", "-1", "1d", "1ms", "99999999999h"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn no_limit_of_processes_is_the_kernels() {
+        assert_eq!(pids_limit("7"), Ok(PidsLimit(7)));
+        assert_eq!(pids_limit("-1"), Ok(PidsLimit(NO_PIDS_LIMIT)));
+        assert!(pids_limit("many").is_err());
+    }
+
+    #[test]
+    fn a_platform_may_be_an_operating_system_alone() {
+        assert_eq!(platform("wasm").unwrap().to_string(), "wasi/wasm");
+        assert_eq!(platform("linux"), Ok(Platform::linux()));
+        assert!(platform("plan9").is_err());
+    }
+}

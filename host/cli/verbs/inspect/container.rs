@@ -1,0 +1,102 @@
+//! A container in the shape that Docker gives it.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use silo_engine::{Status, Summary};
+use silo_isolation::{Mount, MountKind, Network};
+
+/// Docker's time for what has not happened.
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
+/// The container whose files are in `directory`.
+pub(super) fn describe(summary: &Summary, directory: &Path) -> Value {
+    let container = &summary.container;
+    let process = &container.bundle.process;
+    let (path, args) =
+        process.args.split_first().map_or(("", &[][..]), |(path, args)| (path, args));
+    json!({
+        "Id": container.id,
+        "Created": container.created,
+        "Path": path,
+        "Args": args,
+        "State": state(summary),
+        "Image": container.image.id,
+        "LogPath": directory.join("log.json"),
+        "Name": format!("/{}", container.name),
+        "Platform": container.image.platform.os,
+        "Backend": container.backend,
+        "HostConfig": host_config(summary),
+        "Mounts": container.bundle.mounts.iter().map(mount).collect::<Vec<_>>(),
+        "Config": {
+            "Hostname": container.bundle.hostname,
+            "User": process.user.as_ref().map_or_else(String::new, |user| format!("{}:{}", user.uid, user.gid)),
+            "AttachStdin": container.interactive,
+            "Tty": process.terminal,
+            "OpenStdin": container.interactive,
+            "Env": process.env,
+            "Cmd": process.args,
+            "Image": container.image.name,
+            "WorkingDir": process.cwd,
+            "StopSignal": container.stop_signal.to_string(),
+        },
+        "NetworkSettings": { "Networks": { (network(container.bundle.network)): {} } },
+    })
+}
+
+fn state(summary: &Summary) -> Value {
+    let state = &summary.state;
+    let time =
+        |time: Option<Timestamp>| time.map_or_else(|| NEVER.to_owned(), |time| time.to_string());
+    json!({
+        "Status": state.status.as_str(),
+        "Running": state.status == Status::Running,
+        "Paused": false,
+        "Restarting": false,
+        "OOMKilled": state.oom_killed(),
+        "Dead": false,
+        "Pid": state.pid.unwrap_or_default(),
+        "ExitCode": state.exit_code.unwrap_or_default(),
+        "Error": state.error.as_deref().unwrap_or_default(),
+        "StartedAt": time(state.started),
+        "FinishedAt": time(state.finished),
+    })
+}
+
+fn host_config(summary: &Summary) -> Value {
+    let container = &summary.container;
+    let (bundle, limits) = (&container.bundle, &container.bundle.limits);
+    let binds = bundle.mounts.iter().filter_map(|mount| match &mount.kind {
+        MountKind::Bind { source } => {
+            let access = if mount.readonly { "ro" } else { "rw" };
+            Some(format!("{}:{}:{access}", source.display(), mount.destination))
+        }
+        MountKind::Tmpfs { .. } => None,
+    });
+    json!({
+        "Binds": binds.collect::<Vec<_>>(),
+        "NetworkMode": network(bundle.network),
+        "AutoRemove": container.auto_remove,
+        "ReadonlyRootfs": bundle.root.readonly,
+        "Memory": limits.memory.unwrap_or_default(),
+        "NanoCpus": limits.nano_cpus.unwrap_or_default(),
+        "PidsLimit": limits.pids,
+        "Privileged": false,
+    })
+}
+
+fn mount(mount: &Mount) -> Value {
+    let (kind, source) = match &mount.kind {
+        MountKind::Bind { source } => ("bind", source.display().to_string()),
+        MountKind::Tmpfs { .. } => ("tmpfs", String::new()),
+    };
+    json!({ "Type": kind, "Source": source, "Destination": mount.destination, "RW": !mount.readonly })
+}
+
+fn network(network: Network) -> &'static str {
+    match network {
+        Network::None => "none",
+        Network::Host => "host",
+    }
+}
