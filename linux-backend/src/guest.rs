@@ -7,7 +7,7 @@ use std::{
 
 use rustix::{
     io::Errno,
-    process::{WaitId, WaitIdOptions},
+    process::{WaitId, WaitIdOptions, WaitIdStatus},
 };
 use silo_isolation::{Error, Exit, ExitStatus, Result, Signal};
 
@@ -101,8 +101,8 @@ impl Guest {
             )
         })
         .map_err(explain::step("wait for the container"))?;
-        let code = ended.as_ref().and_then(|ended| ended.exit_status());
-        let signal = ended.as_ref().and_then(|ended| ended.terminating_signal());
+        let code = ended.as_ref().and_then(WaitIdStatus::exit_status);
+        let signal = ended.as_ref().and_then(WaitIdStatus::terminating_signal);
         let found = match (code, signal) {
             (Some(code), _) => ExitStatus::Exited(code.to_le_bytes()[0]),
             (None, signal) => ExitStatus::Signaled(

@@ -15,7 +15,7 @@
 //! The guest's first process is killed when the thread that called `create` ends
 //! (`PR_SET_PDEATHSIG` is about threads): create sandboxes on a thread that outlives them.
 //!
-//! Needs Linux 5.12: mount_setattr(2), clone3(2), openat2(2), close_range(2).
+//! Needs Linux 5.12: `mount_setattr(2)`, clone3(2), openat2(2), `close_range(2)`.
 //!
 //! [`reclaim`]: silo_isolation::IsolationBackend::reclaim
 #![cfg(target_os = "linux")]

@@ -182,14 +182,14 @@ impl Message {
     }
 
     fn decode(bytes: [u8; SIZE]) -> Option<Self> {
-        let [a, b, c, d, e, f, g, h, i, j, k, l] = bytes;
-        let number = i32::from_ne_bytes([i, j, k, l]);
-        match u32::from_ne_bytes([a, b, c, d]) {
+        let ([kind, index, number], []) = bytes.as_chunks::<4>() else { return None };
+        let number = i32::from_ne_bytes(*number);
+        match u32::from_ne_bytes(*kind) {
             READY => Some(Self::Ready),
             CLONED => Some(Self::Cloned(number)),
             step => Some(Self::Failed(Failure {
                 step: Step::from_number(step)?,
-                index: usize::try_from(u32::from_ne_bytes([e, f, g, h])).ok()?,
+                index: usize::try_from(u32::from_ne_bytes(*index)).ok()?,
                 errno: Errno::from_raw_os_error(number),
             })),
         }
@@ -197,7 +197,7 @@ impl Message {
 }
 
 /// A failure to speak with the child, or the child's own.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Broken {
     /// The child says which step failed.
     Failed(Failure),

@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn no_call_makes_a_namespace() {
         for flag in (0..32).map(|bit| 1u32 << bit).filter(|flag| NEW_NAMESPACES & flag != 0) {
-            assert_eq!(call(libc::SYS_clone, [flag | 17, 0, 0]), NOT_PERMITTED);
+            assert_eq!(call(libc::SYS_clone, [flag | 0x11, 0, 0]), NOT_PERMITTED);
             assert_eq!(call(libc::SYS_unshare, [flag, 0, 0]), NOT_PERMITTED);
         }
         assert_eq!(call(libc::SYS_clone, [0x0120_0011, 0, 0]), ALLOW);

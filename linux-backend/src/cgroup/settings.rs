@@ -1,5 +1,7 @@
 //! From limits to the files of a cgroup (admin-guide/cgroup-v1, cgroup-v2 in the kernel).
 
+use std::fmt::Display;
+
 use silo_isolation::Limits;
 
 use super::{Controller, Setting};
@@ -22,11 +24,11 @@ pub(super) fn controllers(limits: &Limits) -> Vec<Controller> {
     .collect()
 }
 
-fn setting(file: &'static str, value: impl ToString) -> Setting {
-    Setting { file, value: value.to_string(), optional: false }
+fn setting(file: &'static str, value: impl Display) -> Setting {
+    Setting { file, value: format!("{value}"), optional: false }
 }
 
-fn optional(file: &'static str, value: impl ToString) -> Setting {
+fn optional(file: &'static str, value: impl Display) -> Setting {
     Setting { optional: true, ..setting(file, value) }
 }
 

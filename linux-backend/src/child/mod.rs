@@ -57,7 +57,14 @@ impl First<'_> {
             raise_loopback().at(Step::RaiseLoopback, 0)?;
         }
         let life = process::Life::WithParent;
-        process::become_program(&plan.process, self.streams, terminal, &directory, life, self.end)
+        process::become_program(
+            &plan.process,
+            self.streams,
+            terminal.as_ref(),
+            &directory,
+            life,
+            self.end,
+        )
     }
 }
 
@@ -123,7 +130,14 @@ impl Joining<'_> {
             Streams::Pipes { .. } => None,
         };
         let life = process::Life::WithSandbox;
-        process::become_program(self.plan, self.streams, terminal, &directory, life, self.end)
+        process::become_program(
+            self.plan,
+            self.streams,
+            terminal.as_ref(),
+            &directory,
+            life,
+            self.end,
+        )
     }
 }
 

@@ -116,13 +116,13 @@ pub(super) fn hide() -> Result<(), Errno> {
 pub(super) fn become_program(
     plan: &ProcessPlan,
     streams: Streams<'_>,
-    terminal: Option<Terminal>,
+    terminal: Option<&Terminal>,
     directory: &OwnedFd,
     life: Life,
     end: &ChildEnd,
 ) -> Result<Infallible, Failure> {
     rustix::process::setsid().at(Step::NewSession, 0)?;
-    connect(streams, terminal.as_ref()).at(Step::ConnectStreams, 0)?;
+    connect(streams, terminal).at(Step::ConnectStreams, 0)?;
     rustix::process::umask(Mode::from_raw_mode(UMASK));
     rustix::process::fchdir(directory).at(Step::WorkingDirectory, 1)?;
     take_identity(&plan.identity)?;
@@ -136,7 +136,7 @@ pub(super) fn become_program(
     rustix::thread::set_no_new_privs(true).at(Step::NoNewPrivileges, 0)?;
     // The last restriction: what follows needs no call that a guest may not make.
     sys::install(plan.filter.instructions()).at(Step::InstallFilter, 0)?;
-    end.ready(terminal.as_ref().map(|terminal| terminal.master.as_fd())).at(Step::Report, 0)?;
+    end.ready(terminal.map(|terminal| terminal.master.as_fd())).at(Step::Report, 0)?;
     if !end.wait() {
         sys::exit(1);
     }

@@ -289,7 +289,7 @@ fn make_read_only(path: &KernelMount, anchors: &Anchors) -> Result<(), Errno> {
     attach(&tree, &target)
 }
 
-/// Makes `root` the root of this process and lets go of the host's (pivot_root(2), NOTES).
+/// Makes `root` the root of this process and lets go of the host's (`pivot_root(2)`, NOTES).
 fn change_root(root: BorrowedFd<'_>) -> Result<(), Errno> {
     rustix::process::fchdir(root)?;
     rustix::process::pivot_root(c".", c".")?;

@@ -2,7 +2,7 @@
 //!
 //! The aim: nginx, postgres, redis, python, apt and gcc of Debian run, and what remains is
 //! about two thirds of what Docker permits. Left out beside what is privileged anyway are tracing, keyrings,
-//! namespaces, io_uring, asynchronous I/O, POSIX and System V message queues, real-time
+//! namespaces, `io_uring`, asynchronous I/O, POSIX and System V message queues, real-time
 //! scheduling, and old calls whose work newer C libraries do by another call.
 
 use libc::c_long;

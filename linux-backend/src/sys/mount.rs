@@ -1,4 +1,4 @@
-//! mount_setattr(2), and the loopback interface.
+//! `mount_setattr(2)`, and the loopback interface.
 
 use std::{
     fmt,
@@ -35,7 +35,7 @@ impl fmt::Debug for Attributes {
 }
 
 /// Adds `attributes` to the mount that `mount` is the root of, and with `recursive` to
-/// those below it (mount_setattr(2), Linux 5.12).
+/// those below it (`mount_setattr(2)`, Linux 5.12).
 pub(crate) fn set_attributes(
     mount: BorrowedFd<'_>,
     attributes: Attributes,

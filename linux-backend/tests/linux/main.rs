@@ -2,6 +2,8 @@
 //!
 //! Runs as root and then, by itself, once more as an unprivileged user.
 #![cfg(target_os = "linux")]
+// A test says by panicking what went wrong.
+#![allow(clippy::unwrap_used)]
 
 mod conformance;
 mod exec;
