@@ -13,6 +13,8 @@ mod format;
 mod hello;
 mod output;
 mod progress;
+#[cfg(test)]
+mod reference;
 mod signals;
 mod terminal;
 mod values;

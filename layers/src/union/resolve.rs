@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::{Follow, FsError, FsResult, Node, ROOT, nodes::Tables};
 use crate::tree::Kind;
 
-/// As many symbolic links are followed in one resolution (path_resolution(7)).
+/// As many symbolic links are followed in one resolution (`path_resolution(7)`).
 const MOST_LINKS: usize = 40;
 /// The longest name, in bytes.
 const LONGEST_NAME: usize = 255;

@@ -30,6 +30,7 @@ pub enum Follow {
 }
 
 /// How a file is opened.
+#[expect(clippy::struct_excessive_bools, reason = "they are the flags of open(2)")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OpenOptions {
     /// To read.

@@ -148,9 +148,9 @@ impl Layout {
         self.json_blob(INDEX, &index)
     }
 
-    /// Names a manifest or an index.
+    /// Names a manifest or an index, with the tag `latest`.
     pub(crate) fn name(&mut self, name: &str, mut descriptor: Value) -> &mut Self {
-        descriptor["annotations"] = json!({ "org.opencontainers.image.ref.name": name });
+        descriptor["annotations"] = json!({ "org.opencontainers.image.ref.name": format!("{name}:latest") });
         self.named.push(descriptor);
         let index =
             json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": self.named }).to_string();
