@@ -12,7 +12,7 @@ mod sparse;
 #[cfg(target_os = "linux")]
 mod tests;
 
-use std::io::Read;
+use std::{cell::Cell, io::Read};
 
 use tar::EntryType;
 
@@ -22,7 +22,7 @@ use self::{
 };
 use crate::{
     error::{Error, Result},
-    streams::Watched,
+    streams::{Padded, Watched},
     tree::{Special, TreeError, Writer},
 };
 
@@ -36,28 +36,39 @@ pub(crate) enum End {
 }
 
 /// Writes the tree of a layer whose uncompressed archive is `archive`; `what` it is, for messages.
-/// Bytes after the archive's end are not read.
+/// Bytes after the archive's end are not read, and the last block need not be whole.
 pub(crate) fn unpack(archive: impl Read, mut tree: Writer, what: &str) -> Result<End> {
-    let mut watched = Watched::new(archive);
-    let result = write_entries(&mut watched, &mut tree, what);
+    let end = Cell::new(None);
+    let mut watched = Watched::new(Padded::new(archive, &end));
+    let result = write_entries(&mut watched, &end, &mut tree, what);
     match (result, watched.error) {
         (Ok(()), _) => {}
         (Err(_), Some(error)) => return Err(Error::read(what)(error)),
-        (Err(_), None) if watched.at_end => {
+        (Err(_), None) if end.get().is_some() => {
             return Err(Error::Truncated { what: what.to_owned() });
         }
         (Err(error), None) => return Err(error),
     }
     tree.finish().map_err(unwritten)?;
-    Ok(if watched.at_end { End::Unmarked } else { End::Marked })
+    Ok(if end.get().is_some() { End::Unmarked } else { End::Marked })
 }
 
-fn write_entries<R: Read>(archive: &mut Watched<R>, tree: &mut Writer, what: &str) -> Result<()> {
+fn write_entries(
+    archive: &mut impl Read,
+    end: &Cell<Option<u64>>,
+    tree: &mut Writer,
+    what: &str,
+) -> Result<()> {
     let mut archive = tar::Archive::new(archive);
     for entry in archive.entries().map_err(Error::read(what))? {
         let mut entry = entry.map_err(Error::read(what))?;
         let extensions = Extensions::of(&mut entry, what)?;
+        let entry_end =
+            entry.raw_file_position().saturating_add(entry.header().entry_size().unwrap_or(0));
         write_entry(&mut entry, &extensions, tree, what)?;
+        if end.get().is_some_and(|end| end < entry_end) {
+            return Err(Error::Truncated { what: what.to_owned() });
+        }
     }
     Ok(())
 }

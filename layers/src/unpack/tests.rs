@@ -221,10 +221,16 @@ fn whiteouts_and_opaque_marks_become_the_trees_own() {
 #[test]
 fn an_archive_that_ends_early_is_truncated_wherever_it_is_cut() {
     let whole = Archive::default().file("a", &"x".repeat(700)).file("b", "y").end();
-    for length in (1..whole.len() - 1024).filter(|length| length % 97 == 0) {
+    // The last block may be cut after the content: umoci's and Go's writers leave it so.
+    let fillings = [512 + 700..=1536, 1536 + 512 + 1..=2560];
+    for length in 1..whole.len() - 1024 {
         let dir = tempfile::tempdir().unwrap();
         let result = unpack_to(dir.path(), &whole[..length], Encoding::Overlay);
-        assert!(matches!(result, Err(Error::Truncated { .. })), "{length}: {result:?}");
+        if fillings.iter().any(|filling| filling.contains(&length)) {
+            assert_eq!(result.unwrap(), End::Unmarked, "{length}");
+        } else {
+            assert!(matches!(result, Err(Error::Truncated { .. })), "{length}: {result:?}");
+        }
     }
     let dir = tempfile::tempdir().unwrap();
     let unmarked = unpack_to(dir.path(), &whole[..whole.len() - 1024], Encoding::Overlay);

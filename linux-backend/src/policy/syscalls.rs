@@ -108,6 +108,8 @@ pub(crate) const SYSCALLS: &[Syscall] = &[
     #[cfg(target_arch = "x86_64")]
     syscall("dup2", libc::SYS_dup2, Verdict::Allow),
     syscall("dup3", libc::SYS_dup3, Verdict::Allow),
+    #[cfg(target_arch = "x86_64")]
+    syscall("epoll_create", libc::SYS_epoll_create, Verdict::Allow),
     syscall("epoll_create1", libc::SYS_epoll_create1, Verdict::Allow),
     syscall("epoll_ctl", libc::SYS_epoll_ctl, Verdict::Allow),
     syscall("epoll_pwait", libc::SYS_epoll_pwait, Verdict::Allow),
@@ -192,7 +194,6 @@ pub(crate) const SYSCALLS: &[Syscall] = &[
     syscall("madvise", libc::SYS_madvise, Verdict::Allow),
     syscall("membarrier", libc::SYS_membarrier, Verdict::Allow),
     syscall("memfd_create", libc::SYS_memfd_create, Verdict::Allow),
-    syscall("mincore", libc::SYS_mincore, Verdict::Allow),
     #[cfg(target_arch = "x86_64")]
     syscall("mkdir", libc::SYS_mkdir, Verdict::Allow),
     syscall("mkdirat", libc::SYS_mkdirat, Verdict::Allow),

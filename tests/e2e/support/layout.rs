@@ -150,7 +150,8 @@ impl Layout {
 
     /// Names a manifest or an index, with the tag `latest`.
     pub(crate) fn name(&mut self, name: &str, mut descriptor: Value) -> &mut Self {
-        descriptor["annotations"] = json!({ "org.opencontainers.image.ref.name": format!("{name}:latest") });
+        descriptor["annotations"] =
+            json!({ "org.opencontainers.image.ref.name": format!("{name}:latest") });
         self.named.push(descriptor);
         let index =
             json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": self.named }).to_string();
