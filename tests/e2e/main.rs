@@ -4,6 +4,7 @@
 //! is a failure. `.ci/setup` makes what is needed.
 
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 mod support;
 

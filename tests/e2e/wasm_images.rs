@@ -9,7 +9,7 @@ use crate::support::{
     layout::{File, digest, tar},
 };
 
-const SCRIPT: &str = r#"
+const SCRIPT: &str = r"
 import collections, hashlib, json, os, re, sys
 os.makedirs('/work/a/b')
 with open('/work/a/one.txt', 'w') as f:
@@ -31,7 +31,7 @@ try:
 except FileNotFoundError:
     pass
 print(json.dumps({'md5': hashlib.md5(b'silo').hexdigest(), 'args': sys.argv[1:], 'x': os.environ.get('X')}))
-"#;
+";
 
 fn script_files() -> Vec<File<'static>> {
     vec![

@@ -112,7 +112,7 @@ impl Silo {
 
     /// Runs a command to its end.
     pub(crate) fn run(&self, args: &[&str]) -> Ended {
-        ended(self.command(args).output().expect("the program starts"))
+        ended(&self.command(args).output().expect("the program starts"))
     }
 
     /// Runs a command that succeeds; what it prints, without the last newline.
@@ -135,7 +135,7 @@ impl Silo {
     pub(crate) fn with_input(&self, args: &[&str], input: &[u8]) -> Ended {
         let mut child = self.spawn(args);
         child.stdin.take().expect("a pipe").write_all(input).expect("the input is taken");
-        ended(child.wait_with_output().expect("the program ends"))
+        ended(&child.wait_with_output().expect("the program ends"))
     }
 
     /// Starts a command, all its streams being pipes.
@@ -186,7 +186,7 @@ impl Drop for Silo {
     }
 }
 
-fn ended(output: Output) -> Ended {
+fn ended(output: &Output) -> Ended {
     Ended {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -197,7 +197,7 @@ fn ended(output: Output) -> Ended {
 /// Waits for what another process does; a minute is far more than it takes.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + Duration::from_mins(1);
     while !done() {
         assert!(Instant::now() < end, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(20));

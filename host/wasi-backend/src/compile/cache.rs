@@ -160,7 +160,7 @@ fn is_private(metadata: &fs::Metadata, is_kind: fn(&fs::Metadata) -> bool) -> bo
     use std::os::unix::fs::MetadataExt as _;
     is_kind(metadata)
         && metadata.uid() == rustix::process::geteuid().as_raw()
-        && metadata.mode() & 0o077 == 0
+        && metadata.mode() & 0o777 == metadata.mode() & 0o700
 }
 
 // On Windows the store lies in the user's profile, whose inherited access control list

@@ -47,9 +47,8 @@ impl Descriptor {
     fn file(&self, access: DescriptorFlags) -> Result<&Arc<dyn File>, ErrorCode> {
         match &self.object {
             Object::File { file, .. } if self.flags.contains(access) => Ok(file),
-            Object::File { .. } => Err(ErrorCode::BadDescriptor),
             Object::Directory(_) if access == DescriptorFlags::READ => Err(ErrorCode::IsDirectory),
-            Object::Directory(_) => Err(ErrorCode::BadDescriptor),
+            Object::File { .. } | Object::Directory(_) => Err(ErrorCode::BadDescriptor),
         }
     }
 

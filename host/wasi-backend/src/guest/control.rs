@@ -91,7 +91,7 @@ impl Pace {
 
     /// What the guest has to do after it used `used` in all.
     pub(crate) fn update(&mut self, used: Duration) -> UpdateDeadline {
-        let over = (used - self.used).saturating_sub(self.budget);
+        let over = used.saturating_sub(self.used).saturating_sub(self.budget);
         let elapsed = self.since.elapsed();
         if over.is_zero() && elapsed < PERIOD {
             return UpdateDeadline::Continue(1);

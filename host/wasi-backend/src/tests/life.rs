@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use silo_isolation::{Error, Exit, ExitStatus, IsolationBackend, Sandbox, Signal, Stdio, User};
+use silo_isolation::{Error, Exit, ExitStatus, IsolationBackend, Signal, Stdio, User};
 
 use super::{guest, harness::Container};
 
@@ -85,7 +85,7 @@ fn a_signal_ends_a_guest_whose_output_nobody_reads() {
     let stdio = Stdio::Pipes { stdin: Some(stdin), stdout, stderr };
     let sandbox = container.backend.create(&container.bundle, stdio).unwrap();
     sandbox.start().unwrap();
-    thread::spawn(move || input.write_all(&[b'x'; 1 << 20]));
+    thread::spawn(move || input.write_all(&vec![b'x'; 1 << 20]));
     thread::sleep(Duration::from_millis(100));
     sandbox.signal(Signal::TERM).unwrap();
     assert_eq!(sandbox.wait().unwrap(), Exit::new(ExitStatus::Signaled(Signal::TERM)));
@@ -133,7 +133,7 @@ fn a_share_of_a_core_is_kept_to() {
     let running = container.start();
     thread::sleep(Duration::from_millis(300));
     let (begin, before) = (Instant::now(), running.sandbox.stats().unwrap().cpu_nanos.unwrap());
-    thread::sleep(Duration::from_millis(1000));
+    thread::sleep(Duration::from_secs(1));
     let used = running.sandbox.stats().unwrap().cpu_nanos.unwrap() - before;
     let share = Duration::from_nanos(used).as_secs_f64() / begin.elapsed().as_secs_f64();
     assert!(share < 0.35, "used {share} of a core");

@@ -16,7 +16,7 @@ use pages::{Budget, Pages};
 
 /// What an entry costs of the size limit beside its contents, in bytes.
 const ENTRY_COST: u64 = 256;
-/// Longest name, in bytes, as on Linux (limits.h: NAME_MAX).
+/// Longest name, in bytes, as on Linux (limits.h: `NAME_MAX`).
 const NAME_MAX: usize = 255;
 
 const ROOT: Node = 1;
@@ -212,10 +212,8 @@ fn may_replace(new: &Inode, old: &Inode) -> Result<()> {
         (true, false) => Err(ErrorCode::NotDirectory),
         (false, true) => Err(ErrorCode::IsDirectory),
         (false, false) => Ok(()),
-        (true, true) => match old.entries(|entries| entries.is_empty())? {
-            true => Ok(()),
-            false => Err(ErrorCode::NotEmpty),
-        },
+        (true, true) if old.entries(|entries| entries.is_empty())? => Ok(()),
+        (true, true) => Err(ErrorCode::NotEmpty),
     }
 }
 

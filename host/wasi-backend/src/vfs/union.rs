@@ -22,6 +22,7 @@ pub(super) fn open(snapshot: &Snapshot) -> Created<UnionFs> {
     })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "map_err passes it so")]
 fn code(error: FsError) -> ErrorCode {
     match error {
         FsError::NotFound => ErrorCode::NoEntry,

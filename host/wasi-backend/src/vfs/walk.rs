@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::{Directory, ErrorCode, FileKind, Location, Result, Vfs};
 
-/// As many as Linux follows (path_resolution(7)).
+/// As many as Linux follows (`path_resolution(7)`).
 const MAX_SYMLINKS: u32 = 40;
-/// Longest path, in bytes, as on Linux (limits.h: PATH_MAX).
+/// Longest path, in bytes, as on Linux (limits.h: `PATH_MAX`).
 const PATH_MAX: usize = 4096;
 
 /// Where a path led.

@@ -36,14 +36,14 @@ impl Budget {
 
 /// A file's contents.
 pub(super) struct Pages {
-    pages: BTreeMap<u64, Box<[u8; PAGE]>>,
+    by_number: BTreeMap<u64, Box<[u8; PAGE]>>,
     len: u64,
     budget: Arc<Budget>,
 }
 
 impl Drop for Pages {
     fn drop(&mut self) {
-        self.budget.give_back((self.pages.len() * PAGE) as u64);
+        self.budget.give_back((self.by_number.len() * PAGE) as u64);
     }
 }
 
@@ -55,7 +55,7 @@ fn place(offset: u64, length: usize) -> (u64, usize, usize) {
 
 impl Pages {
     pub(super) fn new(budget: Arc<Budget>) -> Self {
-        Self { pages: BTreeMap::new(), len: 0, budget }
+        Self { by_number: BTreeMap::new(), len: 0, budget }
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -69,7 +69,7 @@ impl Pages {
         while done < total {
             let (page, within, count) = place(offset + done as u64, total - done);
             let target = &mut buffer[done..done + count];
-            match self.pages.get(&page) {
+            match self.by_number.get(&page) {
                 Some(page) => target.copy_from_slice(&page[within..within + count]),
                 None => target.fill(0),
             }
@@ -84,10 +84,10 @@ impl Pages {
         let mut done = 0;
         while done < buffer.len() {
             let (page, within, count) = place(offset + done as u64, buffer.len() - done);
-            if !self.pages.contains_key(&page) {
+            if !self.by_number.contains_key(&page) {
                 self.budget.take(PAGE as u64)?;
             }
-            let page = self.pages.entry(page).or_insert_with(|| Box::new([0; PAGE]));
+            let page = self.by_number.entry(page).or_insert_with(|| Box::new([0; PAGE]));
             page[within..within + count].copy_from_slice(&buffer[done..done + count]);
             done += count;
         }
@@ -102,10 +102,10 @@ impl Pages {
             return Err(ErrorCode::FileTooLarge);
         }
         if len < self.len {
-            let beyond = self.pages.split_off(&len.div_ceil(PAGE as u64));
+            let beyond = self.by_number.split_off(&len.div_ceil(PAGE as u64));
             self.budget.give_back((beyond.len() * PAGE) as u64);
             let (page, within, _) = place(len, 0);
-            if let Some(page) = self.pages.get_mut(&page) {
+            if let Some(page) = self.by_number.get_mut(&page) {
                 page[within..].fill(0);
             }
         }
