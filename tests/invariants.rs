@@ -215,7 +215,13 @@ fn only_the_program_links_backends() {
 fn the_engine_names_no_backend() {
     let sources = sources(&["host/engine/src"]);
     let words = ["silo_linux", "silo_wasi", "\"wasi\"", "\"linux\"", "wasmtime"];
-    assert_none(&places(&sources, &words), "the engine knows backends by the trait alone");
+    // The host's system and an image's are no backends.
+    let systems = ["target_os = \"linux\"", "platform.os == \"linux\""];
+    let found: Vec<_> = places(&sources, &words)
+        .into_iter()
+        .filter(|place| !systems.iter().any(|system| place.contains(system)))
+        .collect();
+    assert_none(&found, "the engine knows backends by the trait alone");
 }
 
 #[test]
@@ -283,14 +289,20 @@ fn only_the_program_prints_reads_the_environment_or_exits() {
         "io::stderr()",
         "io::stdin()",
     ];
-    assert_none(&places(&sources, &words), "this is the program's to do");
+    // A supervisor's stdin and stdout are the pipes to its starter, which it takes as handles.
+    let found: Vec<_> = places(&sources, &words)
+        .into_iter()
+        .filter(|place| !place.contains("().as_fd().") && !place.contains("().as_handle()."))
+        .collect();
+    assert_none(&found, "this is the program's to do");
 }
 
 #[test]
 fn no_path_in_a_root_file_system_is_opened_by_its_string() {
     let sources = sources(&["layers/src/union", "layers/src/tree"]);
     let words = [
-        "std::fs::File",
+        "std::fs::File;",
+        "std::fs::File::",
         "fs::read(",
         "fs::write(",
         "fs::read_dir(",

@@ -5,10 +5,11 @@
 //! nothing else of the host: no path of a guest reaches the host's path resolution, and it
 //! has no network.
 //!
-//! - [`vfs`]: the guest's tree of files. - [`filesystem`]: `wasi:filesystem` over it.
-//! - [`compile`]: from a module's bytes to machine code, and its cache.
-//! - [`guest`]: what a guest has in its store: streams, limits, time.
-//! - [`sandbox`]: one guest's life.
+//! - `vfs`: the guest's tree of files.
+//! - `filesystem`: `wasi:filesystem` over it.
+//! - `compile`: from a module's bytes to machine code, and its cache.
+//! - `guest`: what a guest has in its store: streams, limits, time.
+//! - `sandbox`: one guest's life.
 
 mod admit;
 mod compile;
