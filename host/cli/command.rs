@@ -4,11 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::{
-    context::Context,
-    failure::{ENGINE_FAILED, Failure, Result},
-    verbs,
-};
+use crate::{context::Context, failure::Result, misuse, verbs};
 
 /// Runs container images: Linux programs in namespaces, WebAssembly programs in wasmtime.
 #[derive(Debug, Parser)]
@@ -105,7 +101,7 @@ enum System {
 pub(crate) fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return misused(&error),
+        Err(error) => return misuse::report(&error),
     };
     let done = Context::new(cli.root).and_then(|context| cli.verb.run(&context));
     done.unwrap_or_else(|failure| failure.report())
@@ -114,18 +110,6 @@ pub(crate) fn main() -> ExitCode {
 /// The definition that completions, man pages and the reference are made from.
 pub(crate) fn definition() -> clap::Command {
     Cli::command()
-}
-
-/// Help and the version go to stdout; a mistake is told on stderr as any other failure.
-fn misused(error: &clap::Error) -> ExitCode {
-    if !error.use_stderr() {
-        // Where stdout is gone, nobody wanted to know.
-        let _ = error.print();
-        return ExitCode::SUCCESS;
-    }
-    let text = error.to_string();
-    let text = text.trim_end();
-    Failure::new(text.strip_prefix("error: ").unwrap_or(text)).with_code(ENGINE_FAILED).report()
 }
 
 /// Verbs that run no program fail with 1, whatever it was that failed.

@@ -11,6 +11,7 @@ mod failure;
 mod foreground;
 mod format;
 mod hello;
+mod misuse;
 mod output;
 mod progress;
 #[cfg(test)]

@@ -8,11 +8,13 @@
 
 mod support;
 
+mod bad_input;
 mod crash;
 mod hello;
 mod isolation;
 mod isolation_wasi;
 mod linux_images;
+mod other_systems;
 mod parallel;
 mod two_platforms;
 mod wasm_images;

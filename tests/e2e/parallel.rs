@@ -1,8 +1,8 @@
 //! Many containers of one image, started at once by several processes.
 
-use std::{collections::BTreeSet, fs, thread};
+use std::{collections::BTreeSet, thread};
 
-use crate::support::{Silo, guests::silo_with_module, wait_until};
+use crate::support::{Silo, guests::silo_with_module, visible_entries, wait_until};
 
 const STARTERS: usize = 8;
 const EACH: usize = 25;
@@ -114,7 +114,5 @@ fn images_load_and_go_while_containers_run() {
         }
     });
     silo.ok(&["system", "check"]);
-    wait_until("unfinished work to go", || {
-        fs::read_dir(silo.root().join("tmp")).is_ok_and(|entries| entries.count() == 0)
-    });
+    wait_until("unfinished work to go", || visible_entries(&silo.root().join("tmp")).is_empty());
 }

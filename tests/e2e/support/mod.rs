@@ -3,6 +3,7 @@
 pub(crate) mod guests;
 pub(crate) mod host;
 pub(crate) mod layout;
+pub(crate) mod transcript;
 
 use std::{
     fs,
@@ -166,7 +167,7 @@ impl Silo {
             mounts.lines().filter(|line| line.contains(host::text(&root))).collect();
         assert!(mounted.is_empty(), "mounts are left: {mounted:#?}");
         for folder in ["containers", "names"] {
-            let left: Vec<_> = fs::read_dir(root.join(folder)).into_iter().flatten().collect();
+            let left = visible_entries(&root.join(folder));
             assert!(left.is_empty(), "{folder} is not empty: {left:?}");
         }
         let groups: Vec<PathBuf> = host::control_groups()
@@ -186,6 +187,13 @@ impl Drop for Silo {
     }
 }
 
+/// What is in a directory of the store, but for its own lock.
+pub(crate) fn visible_entries(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| !name.starts_with('.')).collect()
+}
+
 fn ended(output: &Output) -> Ended {
     Ended {
         code: output.status.code().unwrap_or(-1),
@@ -197,7 +205,7 @@ fn ended(output: &Output) -> Ended {
 /// Waits for what another process does; a minute is far more than it takes.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_mins(1);
+    let end = Instant::now() + Duration::from_secs(60);
     while !done() {
         assert!(Instant::now() < end, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(20));

@@ -5,11 +5,11 @@ mod users;
 use std::{collections::BTreeSet, path::PathBuf};
 
 use oci_spec::image::Config;
-use silo_isolation::{Bundle, Limits, Mount, Process, Root};
+use silo_isolation::{Bundle, Mount, Process, Root};
 use silo_layers::{Image, Platform, Snapshot};
 
 pub(crate) use self::users::Accounts;
-use crate::{CreateOptions, Error, ExecOptions, Result, options::DEFAULT_PIDS_LIMIT, state::short};
+use crate::{CreateOptions, Error, ExecOptions, Result, state::short};
 
 /// Docker's, for Linux images that set none.
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -34,7 +34,7 @@ pub(crate) fn build(
         hostname,
         mounts: options.mounts.iter().map(mount).collect::<Result<_>>()?,
         network: options.network,
-        limits: Limits { pids: options.limits.pids.or(Some(DEFAULT_PIDS_LIMIT)), ..options.limits },
+        limits: options.limits,
         state_dir,
     };
     validate(&bundle)?;

@@ -8,6 +8,7 @@ use silo_layers::Image;
 use super::Engine;
 use crate::{
     Container, CreateOptions, Error, ImageRecord, Result, bundle, names,
+    options::DEFAULT_PIDS_LIMIT,
     route::Route,
     state::{Containers, Lock},
 };
@@ -29,7 +30,10 @@ impl Engine {
         let directory = self.containers.directory(&draft.id);
         let snapshot = self.store.snapshot(&image, &directory)?;
         let state_dir = self.containers.state_directory(&draft.id);
-        let bundle = bundle::build(&image, options, &draft.id, snapshot, state_dir)?;
+        let mut bundle = bundle::build(&image, options, &draft.id, snapshot, state_dir)?;
+        if options.limits.pids.is_none() {
+            limit_processes(&*backend, &mut bundle);
+        }
         admit(&*backend, &bundle)?;
         make_host_directories(&bundle)?;
         let name = match &options.name {
@@ -57,6 +61,16 @@ impl Engine {
         };
         draft.publish(&container)?;
         Ok(container)
+    }
+}
+
+/// Sets the default limit where it can be had. Nobody asked for it: an unprivileged user to
+/// whom no cgroup is delegated runs without.
+fn limit_processes(backend: &dyn IsolationBackend, bundle: &mut Bundle) {
+    let refused_before = backend.admit(bundle).len();
+    bundle.limits.pids = Some(DEFAULT_PIDS_LIMIT);
+    if backend.admit(bundle).len() > refused_before {
+        bundle.limits.pids = None;
     }
 }
 

@@ -214,8 +214,9 @@ impl Guest {
     }
 
     /// Removes the sandbox, then takes in what is left of the output: nobody writes more.
-    /// Returns everything that went wrong.
-    pub(super) fn put_away(&self) -> Vec<crate::Error> {
+    /// A guest that trapped cannot say so itself: `last_words` follow its output. Returns
+    /// everything that went wrong.
+    pub(super) fn put_away(&self, last_words: Option<&str>) -> Vec<crate::Error> {
         let mut errors = Vec::new();
         let sandbox = self.sandbox.write().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(Err(error)) = sandbox.map(Sandbox::delete) {
@@ -225,6 +226,9 @@ impl Guest {
         for thread in mem::take(&mut *lock(&self.copiers)) {
             // One that panicked has ended too.
             let _ = thread.join();
+        }
+        if let Some(words) = last_words {
+            self.output(Stream::Stderr, words.as_bytes());
         }
         errors.extend(lock(&self.log).close().err());
         self.log_grown.notify_all();

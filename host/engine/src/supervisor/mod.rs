@@ -177,7 +177,11 @@ impl Supervisor {
             errors.push(error.to_string());
             Exit::new(ExitStatus::Signaled(Signal::KILL))
         });
-        errors.extend(guest.put_away().into_iter().map(|error| error.to_string()));
+        let trap = match &exit.status {
+            ExitStatus::Trapped(why) => Some(format!("silo: the program trapped: {why}\n")),
+            _ => None,
+        };
+        errors.extend(guest.put_away(trap.as_deref()).into_iter().map(|error| error.to_string()));
         self.state = State {
             status: Status::Exited,
             started: self.state.started,
@@ -226,7 +230,7 @@ impl Started {
                 });
         if let Err(error) = served {
             // The first failure is the one to tell.
-            let _ = guest.put_away();
+            let _ = guest.put_away(None);
             return Err(error);
         }
         Ok(guest)
