@@ -112,7 +112,7 @@ fn seccomp_and_capabilities_refuse_what_docker_refuses() {
         "unshare -m true",
         "hwclock -w",
         "swapoff -a /etc/passwd",
-        "date -s 2020-01-01; date | grep 2020",
+        "date -s 2020-01-01 >/dev/null; date | grep 2020",
         "insmod /etc/passwd",
         "nsenter -t 1 -n true",
         "mknod /tmp/vda b 254 0 && cat /tmp/vda | head -c 1 | grep .",
