@@ -65,6 +65,12 @@ pub enum Error {
         /// What is missing or wrong.
         reason: String,
     },
+    /// The bytes are no archive.
+    #[error("{what} is not in tar format")]
+    NotTar {
+        /// What it was taken for.
+        what: String,
+    },
     /// An archive ends before it should.
     #[error("{what} is truncated")]
     Truncated {

@@ -1,6 +1,6 @@
 //! What users see when something is wrong: what, where, and what to do about it.
 
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use serde_json::json;
 
@@ -195,10 +195,14 @@ fn a_store_that_cannot_be_written_is_told() {
     if !needs_root() {
         return;
     }
-    Transcript::of(&silo)
-        .run(&["--root", "/proc/nothing", "images"])
-        .run(&["--root", "/etc/silo-nothing", "run", "hello"])
-        .run(&["--root", "/etc/passwd", "images"])
-        .run(&["run", "--memory", "64m", "hello"])
-        .assert("a_store_that_cannot_be_written");
+    let set_mode = |mode| {
+        fs::set_permissions(silo.home(), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let mut transcript = Transcript::of(&silo);
+    set_mode(0o555);
+    transcript.run(&["images"]).run(&["run", "hello"]);
+    set_mode(0o755);
+    fs::write(silo.root(), "a file").unwrap();
+    transcript.run(&["images"]);
+    transcript.assert("a_store_that_cannot_be_written");
 }

@@ -60,8 +60,13 @@ fn write_entries(
     what: &str,
 ) -> Result<()> {
     let mut archive = tar::Archive::new(archive);
+    let mut any = false;
     for entry in archive.entries().map_err(Error::read(what))? {
-        let mut entry = entry.map_err(Error::read(what))?;
+        let mut entry = match entry {
+            Err(_) if !any => return Err(Error::NotTar { what: what.to_owned() }),
+            entry => entry.map_err(Error::read(what))?,
+        };
+        any = true;
         let extensions = Extensions::of(&mut entry, what)?;
         let entry_end =
             entry.raw_file_position().saturating_add(entry.header().entry_size().unwrap_or(0));
