@@ -10,6 +10,7 @@ mod support;
 
 mod bad_input;
 mod crash;
+mod full_disk;
 mod hello;
 mod isolation;
 mod isolation_wasi;
@@ -17,4 +18,5 @@ mod linux_images;
 mod other_systems;
 mod parallel;
 mod two_platforms;
+mod verbs;
 mod wasm_images;

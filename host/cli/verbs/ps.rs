@@ -92,7 +92,7 @@ impl Ps {
     /// The fields that Docker gives a template.
     fn item(&self, summary: &Summary, now: SystemTime) -> Value {
         let (container, state) = (&summary.container, &summary.state);
-        let mut command = container.bundle.process.args.join(" ");
+        let mut command = command_line(&container.bundle.process.args);
         if !self.no_trunc && command.chars().count() > COMMAND_WIDTH {
             command = command.chars().take(COMMAND_WIDTH - 1).chain(['…']).collect();
         }
@@ -122,6 +122,12 @@ impl Ps {
             "Labels": "",
         })
     }
+}
+
+/// Arguments as Docker shows them: those with a blank in quotes.
+fn command_line(args: &[String]) -> String {
+    let quoted = |arg: &String| if arg.contains(' ') { format!("'{arg}'") } else { arg.clone() };
+    args.iter().map(quoted).collect::<Vec<_>>().join(" ")
 }
 
 /// `Up 2 hours`, `Exited (0) 5 minutes ago`, `Created`.

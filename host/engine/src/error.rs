@@ -198,6 +198,9 @@ impl Error {
                 let runs: Vec<_> = runs.iter().map(ToString::to_string).collect();
                 Some(format!("it runs {}", runs.join(", ")))
             }
+            Self::File { source, .. } if source.kind() == io::ErrorKind::StorageFull => Some(
+                "free some space: `silo rm` and `silo rmi` remove what is not needed".to_owned(),
+            ),
             Self::Corrupt { container, .. } => {
                 Some(format!("remove the container: `silo rm -f {container}`"))
             }

@@ -1,6 +1,10 @@
 //! Files that are whole or absent, whenever the power goes.
 
-use std::{fs, io::Write as _, path::Path};
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::Path,
+};
 
 use crate::{Error, Result};
 
@@ -17,17 +21,47 @@ pub(crate) enum Durability {
 /// nothing between. One writer at a time: the caller holds the container's lock.
 pub(crate) fn replace(path: &Path, contents: &[u8], durability: Durability) -> Result<()> {
     let temporary = path.with_extension("new");
-    let mut file = fs::File::create(&temporary).map_err(Error::file("create", &temporary))?;
-    file.write_all(contents).map_err(Error::file("write", &temporary))?;
-    if durability == Durability::Synced {
-        file.sync_all().map_err(Error::file("sync", &temporary))?;
-    }
-    drop(file);
+    write_whole(&temporary, contents, durability).inspect_err(|_| {
+        // Nothing but what could be written of it is lost.
+        let _ = fs::remove_file(&temporary);
+    })?;
     fs::rename(&temporary, path).map_err(Error::file("replace", path))?;
     if durability == Durability::Synced {
         sync_parent(path)?;
     }
     Ok(())
+}
+
+fn write_whole(path: &Path, contents: &[u8], durability: Durability) -> Result<()> {
+    let mut file = fs::File::create(path).map_err(Error::file("create", path))?;
+    file.write_all(contents).map_err(Error::file("write", path))?;
+    if durability == Durability::Synced {
+        file.sync_all().map_err(Error::file("sync", path))?;
+    }
+    Ok(())
+}
+
+/// [`replace`], and on a full disk the same in place, where the old contents have their block: a
+/// container that filled the disk must be able to end. A crash just then damages the file,
+/// which costs the container its exit code.
+pub(crate) fn replace_on_full_disk(
+    path: &Path,
+    contents: &[u8],
+    durability: Durability,
+) -> Result<()> {
+    let full = match replace(path, contents, durability) {
+        Err(Error::File { source, verb, path }) if source.kind() == io::ErrorKind::StorageFull => {
+            Error::File { source, verb, path }
+        }
+        other => return other,
+    };
+    let overwrite = || -> io::Result<()> {
+        let mut file = fs::File::options().write(true).open(path)?;
+        file.write_all(contents)?;
+        file.set_len(contents.len() as u64)?;
+        file.sync_all()
+    };
+    overwrite().map_err(|_| full)
 }
 
 /// Makes the entry of `path` in its directory durable.

@@ -26,7 +26,7 @@ use std::{
 use serde::de::DeserializeOwned;
 
 pub(crate) use self::{
-    durable::{Durability, replace, sync_parent},
+    durable::{Durability, replace, replace_on_full_disk, sync_parent},
     lock::{Lock, Probe},
     names::{remove_file, short},
 };
@@ -127,7 +127,7 @@ impl Containers {
 
     /// Writes how a container fares. Its lock is the caller's.
     pub(crate) fn save_state(&self, container: &Container, state: &State) -> Result<()> {
-        replace(&self.state_path(&container.id), &json(state), durability(container))
+        replace_on_full_disk(&self.state_path(&container.id), &json(state), durability(container))
     }
 
     fn read<T: DeserializeOwned>(id: &str, path: &Path) -> Result<Option<T>> {

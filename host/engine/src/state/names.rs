@@ -39,7 +39,11 @@ impl Containers {
             return Err(Error::NameInUse { name: name.to_owned(), id: short(&owner).to_owned() });
         }
         let path = self.name_path(name);
-        fs::write(&path, id).map_err(Error::file("write", path))
+        fs::write(&path, id).map_err(|source| {
+            // A full disk takes the file, but not what is in it. That failed is what to tell.
+            let _ = fs::remove_file(&path);
+            Error::file("write", path)(source)
+        })
     }
 
     /// Gives the container `id` a random name that is free.
