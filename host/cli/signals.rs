@@ -9,6 +9,7 @@ pub(crate) enum Event {
     /// A signal that is meant for the guest.
     Signal(Signal),
     /// The terminal has another size.
+    #[cfg_attr(windows, expect(dead_code, reason = "Windows has no signal for it"))]
     Resized,
 }
 

@@ -424,10 +424,13 @@ impl Directory {
             identity: None,
             rdev: 0,
         };
-        #[cfg(unix)]
         self.add_unix(&mut stat, metadata);
         stat
     }
+
+    #[cfg(not(unix))]
+    #[expect(clippy::unused_self, reason = "there is nothing of Unix to add")]
+    fn add_unix(&self, _stat: &mut Stat, _metadata: &Metadata) {}
 
     #[cfg(unix)]
     fn add_unix(&self, stat: &mut Stat, metadata: &Metadata) {

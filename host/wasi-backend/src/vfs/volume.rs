@@ -10,7 +10,7 @@ use std::{
     io::{self, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use cap_std::{
@@ -311,10 +311,4 @@ impl File for VolumeFile {
         let host = HostMetadata::from_file(&self.file()).or_code()?;
         Ok(metadata(&host))
     }
-}
-
-/// The system's time from seconds and nanoseconds since 1970.
-fn since_1970(seconds: i64, nanoseconds: i64) -> Option<SystemTime> {
-    let seconds = u64::try_from(seconds).ok()?;
-    SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, u32::try_from(nanoseconds).ok()?))
 }

@@ -66,7 +66,7 @@ pub(super) fn inode(metadata: &Metadata) -> u64 {
 #[cfg(unix)]
 pub(super) fn ctime(metadata: &Metadata) -> Option<SystemTime> {
     use cap_std::fs::MetadataExt as _;
-    super::since_1970(metadata.ctime(), metadata.ctime_nsec())
+    since_1970(metadata.ctime(), metadata.ctime_nsec())
 }
 
 #[cfg(unix)]
@@ -143,4 +143,12 @@ pub(super) fn set_times(
         dir.open_with(path, &options)?.into_std()
     };
     file.set_times(times)
+}
+
+/// The system's time from seconds and nanoseconds since 1970.
+#[cfg(unix)]
+fn since_1970(seconds: i64, nanoseconds: i64) -> Option<SystemTime> {
+    let seconds = u64::try_from(seconds).ok()?;
+    SystemTime::UNIX_EPOCH
+        .checked_add(std::time::Duration::new(seconds, u32::try_from(nanoseconds).ok()?))
 }
