@@ -4,7 +4,12 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::{context::Context, failure::Result, misuse, verbs};
+use crate::{
+    context::Context,
+    failure::Result,
+    misuse,
+    verbs::{self, supervise::Supervise},
+};
 
 /// Runs container images: Linux programs in namespaces, WebAssembly programs in wasmtime.
 #[derive(Debug, Parser)]
@@ -52,8 +57,6 @@ enum Verb {
     Info(verbs::info::Info),
     Completion(verbs::completion::Completion),
     Man(verbs::man::Man),
-    #[command(hide = true)]
-    Supervise(verbs::supervise::Supervise),
 }
 
 #[derive(Debug, Subcommand)]
@@ -99,6 +102,9 @@ enum System {
 
 /// Reads the command line and does what it says.
 pub(crate) fn main() -> ExitCode {
+    if let Some(supervise) = Supervise::from_args() {
+        return supervise.run();
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return misuse::report(&error),
@@ -145,7 +151,6 @@ impl Verb {
             Self::Version(verb) => plainly(verb.run(context)),
             Self::Completion(verb) => plainly(verb.run()),
             Self::Man(verb) => plainly(verb.run()),
-            Self::Supervise(verb) => Ok(verb.run(context)),
         }
     }
 }

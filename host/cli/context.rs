@@ -11,7 +11,10 @@ use silo_engine::{Engine, SupervisorCommand};
 use silo_isolation::IsolationBackend;
 use silo_layers::Store;
 
-use crate::failure::{Failure, Result};
+use crate::{
+    failure::{Failure, Result},
+    verbs::supervise::SUPERVISE,
+};
 
 /// Opens what a verb needs, when it needs it.
 pub(crate) struct Context {
@@ -57,11 +60,7 @@ impl Context {
     fn supervisor(&self) -> Result<SupervisorCommand> {
         let program = env::current_exe()
             .map_err(|source| Failure::caused("cannot find the program's own file", source))?;
-        let args = vec![
-            OsString::from("--root"),
-            self.root.clone().into_os_string(),
-            OsString::from("supervise"),
-        ];
+        let args = vec![OsString::from(SUPERVISE), self.root.clone().into_os_string()];
         Ok(SupervisorCommand { program, args })
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     ffi::OsString,
     io::{self, Read, Write},
+    mem,
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex, PoisonError},
@@ -219,14 +220,29 @@ impl Write for Shared {
     }
 }
 
-/// Starts the supervisor of container `id` and returns when the guest runs.
-pub(crate) fn start(
+/// A supervisor that waits to be told to start its container. Dropping it ends it.
+pub(crate) struct Supervisor {
+    id: String,
+    endpoint: Endpoint,
+    child: Option<Child>,
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            drop(child.stdin.take());
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Starts a process that will supervise container `id`. It looks at nothing of the container,
+/// which need not exist yet, until [`Supervisor::start`].
+pub(crate) fn supervisor(
     command: &SupervisorCommand,
     containers: &Containers,
     id: &str,
-    attach: Attach,
-) -> Result<Session> {
-    let failed = |step| move |source| Error::Supervisor { step, source };
+) -> Result<Supervisor> {
     let mut process = Command::new(&command.program);
     process.args(&command.args).arg(id).current_dir(containers.root());
     process.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -238,28 +254,34 @@ pub(crate) fn start(
         // Away from the console, whose Ctrl-C is not meant for it.
         process.creation_flags(CREATE_NEW_PROCESS_GROUP | CREATE_NO_WINDOW);
     }
-    let mut child = process.spawn().map_err(failed("start the supervisor"))?;
-    let (Some(mut input), Some(mut output)) = (child.stdin.take(), child.stdout.take()) else {
-        unreachable!("both were asked to be pipes")
-    };
-    send(&mut input, &Request::Start(attach))?;
-    match receive(&mut output)? {
-        Some(Reply::Started { .. }) => {}
-        Some(Reply::Failed(failure)) => {
-            let _ = child.wait();
-            return Err(failure.into());
+    let child = process
+        .spawn()
+        .map_err(|source| Error::Supervisor { step: "start the supervisor", source })?;
+    let endpoint = Endpoint::new(containers.root(), id);
+    Ok(Supervisor { id: id.to_owned(), endpoint, child: Some(child) })
+}
+
+impl Supervisor {
+    /// Starts the container and returns when the guest runs.
+    pub(crate) fn start(mut self, attach: Attach) -> Result<Session> {
+        let pipes = self.child.as_mut().map(|child| (child.stdin.take(), child.stdout.take()));
+        let Some((Some(mut input), Some(mut output))) = pipes else {
+            unreachable!("both were asked to be pipes")
+        };
+        send(&mut input, &Request::Start(attach))?;
+        match receive(&mut output)? {
+            Some(Reply::Started { .. }) => {}
+            Some(Reply::Failed(failure)) => return Err(failure.into()),
+            _ => return Err(Error::SupervisorLost(short(&self.id).to_owned())),
         }
-        _ => {
-            let _ = child.wait();
-            return Err(Error::SupervisorLost(short(id).to_owned()));
-        }
+        let input: Option<Box<dyn Write + Send>> =
+            if attach.stdin { Some(Box::new(input)) } else { None };
+        let control = Control {
+            endpoint: self.endpoint.clone(),
+            session: None,
+            input: Arc::new(Mutex::new(input)),
+        };
+        let (id, supervisor) = (mem::take(&mut self.id), self.child.take());
+        Ok(Session { id, reader: Box::new(output), control, supervisor })
     }
-    let input: Option<Box<dyn Write + Send>> =
-        if attach.stdin { Some(Box::new(input)) } else { None };
-    let control = Control {
-        endpoint: Endpoint::new(containers.root(), id),
-        session: None,
-        input: Arc::new(Mutex::new(input)),
-    };
-    Ok(Session { id: id.to_owned(), reader: Box::new(output), control, supervisor: Some(child) })
 }

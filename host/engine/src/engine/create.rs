@@ -16,6 +16,11 @@ use crate::{
 impl Engine {
     /// Creates a container. Nothing is left of one that cannot be created.
     pub fn create(&self, options: &CreateOptions) -> Result<Container> {
+        self.create_as(names::random_id()?, options)
+    }
+
+    /// Creates the container of a new id.
+    pub(super) fn create_as(&self, id: String, options: &CreateOptions) -> Result<Container> {
         if let Some(name) = &options.name {
             names::validate(name)?;
         }
@@ -26,7 +31,7 @@ impl Engine {
         let image = self.store.resolve(&options.image, &route.wanted)?;
         let backend = route.choose(&image.platform)?;
 
-        let draft = Draft::new(&self.containers)?;
+        let draft = Draft::new(&self.containers, id)?;
         let directory = self.containers.directory(&draft.id);
         let snapshot = self.store.snapshot(&image, &directory)?;
         let state_dir = self.containers.state_directory(&draft.id);
@@ -116,8 +121,7 @@ struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    fn new(containers: &'a Containers) -> Result<Self> {
-        let id = names::random_id()?;
+    fn new(containers: &'a Containers, id: String) -> Result<Self> {
         let lock = Some(containers.add(&id)?);
         Ok(Self { containers, id, lock })
     }

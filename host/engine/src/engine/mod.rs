@@ -14,6 +14,7 @@ use crate::{
     Summary, SupervisorCommand,
     client::{self, Connection, is_gone},
     endpoint::Endpoint,
+    names,
     protocol::{Reply, Request},
     state::{Containers, Lock, Probe, short},
 };
@@ -68,8 +69,11 @@ impl Engine {
     /// Creates a container and starts it. A container that cannot be started stays, unless it
     /// was to be removed at its end.
     pub fn run(&self, options: &CreateOptions, attach: Attach) -> Result<Session> {
-        let container = self.create(options)?;
-        client::start(&self.supervisor, &self.containers, &container.id, attach)
+        let id = names::random_id()?;
+        // It comes up beside the container's making.
+        let supervisor = client::supervisor(&self.supervisor, &self.containers, &id)?;
+        self.create_as(id, options)?;
+        supervisor.start(attach)
     }
 
     /// Starts a container that does not run.
@@ -79,7 +83,7 @@ impl Engine {
             let hint = "it runs already; `silo logs -f` shows its output";
             return Err(wrong_state(&summary, hint));
         }
-        client::start(&self.supervisor, &self.containers, &summary.container.id, attach)
+        client::supervisor(&self.supervisor, &self.containers, &summary.container.id)?.start(attach)
     }
 
     /// All containers. What cannot be read of one does not hide the others.

@@ -47,8 +47,12 @@ pub fn supervise(root: &Path, id: &str, backends: &[Arc<dyn IsolationBackend>]) 
     streams::leave_terminal();
     let (mut input, output) = streams::own_streams()?;
     let starter = Peer::new(Box::new(output));
+    let Ok(Some(Request::Start(attach))) = protocol::read(&mut input) else {
+        // It has given up, or is no starter.
+        return Ok(());
+    };
     let outcome = Supervisor::prepare(root, id, backends)
-        .and_then(|supervisor| supervisor.run(&mut input, &starter));
+        .and_then(|supervisor| supervisor.run(&input, &starter, attach));
     if let Err(error) = &outcome {
         // A starter that is gone needs no answer.
         let _ = starter.send(&Reply::Failed(Failure::from(error)));
@@ -82,11 +86,7 @@ impl Supervisor {
     }
 
     /// From the listening socket to the last word.
-    fn run(mut self, input: &mut File, starter: &Peer) -> Result<()> {
-        let Ok(Some(Request::Start(attach))) = protocol::read(input) else {
-            // It died at once, or is no starter.
-            return Err(Error::Busy(self.container.name));
-        };
+    fn run(mut self, input: &File, starter: &Peer, attach: Attach) -> Result<()> {
         let guest = match self.start(attach) {
             Ok(started) => started.serve(input, starter, attach),
             Err(error) => Err(error),
