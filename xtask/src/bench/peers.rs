@@ -52,23 +52,48 @@ pub(super) fn oci_runtime(
     }))
 }
 
-/// `podman run` on a store of its own.
-pub(super) fn podman(archive: &Path, work: &Path) -> Result<Contender> {
-    let (root, run) = (work.join("podman"), work.join("podman-run"));
-    let podman = move || {
+/// podman on a store of its own.
+pub(super) struct Podman {
+    root: PathBuf,
+    run: PathBuf,
+}
+
+impl Podman {
+    pub(super) fn start(archive: &Path, work: &Path) -> Result<Self> {
+        let podman = Self { root: work.join("podman"), run: work.join("podman-run") };
+        done(podman.command().args(["import", "--quiet"]).arg(archive).arg("busybox"))?;
+        Ok(podman)
+    }
+
+    fn command(&self) -> Command {
         let mut podman = command("podman", &["--root"]);
-        podman.arg(&root).arg("--runroot").arg(&run);
+        podman.arg(&self.root).arg("--runroot").arg(&self.run);
         podman
-    };
-    done(podman().args(["import", "--quiet"]).arg(archive).arg("busybox"))?;
-    Ok(Contender::new("podman run --rm --network none", move || {
-        let mut podman = podman();
-        // Debian's default, crun, refuses hybrid cgroup trees.
-        podman.args(["--runtime", "runc", "run", "--rm", "--network", "none"]);
-        podman.args(["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"]);
-        podman.args(["busybox", "true"]);
-        podman
-    }))
+    }
+
+    pub(super) fn contender(&self) -> Contender {
+        let this = Self { root: self.root.clone(), run: self.run.clone() };
+        Contender::new("podman run --rm --network none", move || {
+            let mut podman = this.command();
+            // Debian's default, crun, refuses hybrid cgroup trees.
+            podman.args(["--runtime", "runc", "run", "--rm", "--network", "none"]);
+            podman.args(["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"]);
+            podman.args(["busybox", "true"]);
+            podman
+        })
+    }
+}
+
+impl Drop for Podman {
+    fn drop(&mut self) {
+        // podman mounts its storage onto itself and leaves it so.
+        unmount(&self.root.join("overlay"));
+    }
+}
+
+/// Unmounts what a peer may have left; that nothing is mounted there is no fault.
+fn unmount(path: &Path) {
+    let _ = command("umount", &[]).arg(path).stderr(Stdio::null()).status();
 }
 
 /// A dockerd on a socket and a data directory of its own. Dropping it ends it.
@@ -135,7 +160,6 @@ impl Drop for Docker {
         // It ends its containerd, too, but leaves the network namespace of `--network none`.
         let _ = command("kill", &["-TERM", &self.daemon.id().to_string()]).status();
         let _ = self.daemon.wait();
-        let namespace = self.socket.with_file_name("run").join("netns/default");
-        let _ = command("umount", &[]).arg(namespace).stderr(Stdio::null()).status();
+        unmount(&self.socket.with_file_name("run").join("netns/default"));
     }
 }

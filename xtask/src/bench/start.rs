@@ -82,9 +82,10 @@ fn linux(silo: &Silo, archive: &Path, work: &Path, rounds: usize) -> Result<()> 
     let mut contenders =
         vec![silo.contender("silo run --rm --network none", args), peers::bubblewrap(&rootfs)];
     let docker = left_out(peers::Docker::start(archive, work));
+    let podman = left_out(peers::Podman::start(archive, work));
     contenders.extend(left_out(peers::oci_runtime("runc run", "runc", &rootfs, work)));
     contenders.extend(left_out(peers::oci_runtime("crun run", "crun", &rootfs, work)));
-    contenders.extend(left_out(peers::podman(archive, work)));
+    contenders.extend(podman.as_ref().map(peers::Podman::contender));
     contenders.extend(docker.as_ref().map(peers::Docker::contender));
     compare("busybox true", contenders, rounds)
 }
