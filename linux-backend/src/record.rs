@@ -101,6 +101,11 @@ pub(crate) fn reclaim(state_dir: &Path) -> Result<()> {
     let entries: Vec<Entry> =
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     for entry in &entries {
+        if let Entry::Cgroup(path) = entry {
+            cgroup::thaw(path)?;
+        }
+    }
+    for entry in &entries {
         if let Entry::Process { pid, start, boot } = entry {
             end_process(*pid, *start, boot)?;
         }

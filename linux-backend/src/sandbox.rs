@@ -1,14 +1,14 @@
 //! A running container.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, sync::OnceLock};
 
 use silo_isolation::{
-    Bundle, Error, Exec, ExecProcess, Exit, Process, Result, Sandbox, Signal, Stats, Stdio,
+    Bundle, Error, Exec, ExecProcess, Exit, Pause, Process, Result, Sandbox, Signal, Stats, Stdio,
     Terminal,
 };
 
 use crate::{
-    cgroup::Cgroup,
+    cgroup::{Cgroup, Freezer},
     exec,
     facts::Facts,
     guest::{self, Guest},
@@ -22,6 +22,8 @@ pub(crate) struct LinuxSandbox {
     // Fields are dropped in this order: a cgroup can be removed once its processes are gone.
     guest: Guest,
     cgroup: Cgroup,
+    /// Once it was paused.
+    freezer: OnceLock<Freezer>,
     facts: Facts,
     namespaces: Namespaces,
     state_dir: PathBuf,
@@ -35,7 +37,8 @@ impl LinuxSandbox {
         facts: Facts,
         namespaces: Namespaces,
     ) -> Self {
-        Self { guest, cgroup, facts, namespaces, state_dir: bundle.state_dir.clone() }
+        let state_dir = bundle.state_dir.clone();
+        Self { guest, cgroup, freezer: OnceLock::new(), facts, namespaces, state_dir }
     }
 }
 
@@ -49,7 +52,9 @@ impl Sandbox for LinuxSandbox {
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
-        self.guest.signal(signal)
+        self.guest.signal(signal)?;
+        // What is frozen by version 1 does not end, whatever it was sent.
+        if signal == Signal::KILL { self.resume() } else { Ok(()) }
     }
 
     fn wait(&self) -> Result<Exit> {
@@ -69,8 +74,12 @@ impl Sandbox for LinuxSandbox {
     }
 
     fn delete(self: Box<Self>) -> Result<()> {
-        let Self { guest, cgroup, state_dir, .. } = *self;
+        self.signal(Signal::KILL)?;
+        let Self { guest, cgroup, freezer, state_dir, .. } = *self;
         guest.end()?;
+        if let Some(freezer) = freezer.get() {
+            freezer.remove()?;
+        }
         cgroup.remove()?;
         record::forget(&state_dir)
     }
@@ -81,6 +90,23 @@ impl Sandbox for LinuxSandbox {
 
     fn terminal(&self) -> Option<&dyn Terminal> {
         self.guest.terminal().map(|terminal| terminal as &dyn Terminal)
+    }
+
+    fn pause(&self) -> Option<&dyn Pause> {
+        Freezer::of(&self.cgroup).is_some().then_some(self as &dyn Pause)
+    }
+}
+
+impl Pause for LinuxSandbox {
+    fn pause(&self) -> Result<()> {
+        let Some(freezer) = Freezer::of(&self.cgroup) else {
+            return Err(Error::Unsupported { what: "no cgroup can freeze it".to_owned() });
+        };
+        self.freezer.get_or_init(|| freezer).freeze(&self.cgroup)
+    }
+
+    fn resume(&self) -> Result<()> {
+        self.freezer.get().map_or(Ok(()), Freezer::thaw)
     }
 }
 

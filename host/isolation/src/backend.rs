@@ -103,6 +103,21 @@ pub trait Sandbox: Send + Sync {
     fn terminal(&self) -> Option<&dyn Terminal> {
         None
     }
+
+    /// Letting the guest stand still, where the backend has that here.
+    fn pause(&self) -> Option<&dyn Pause> {
+        None
+    }
+}
+
+/// Lets a guest stand still. KILL ends it all the same.
+pub trait Pause {
+    /// Stops the guest wherever it is. When this returns it runs no instruction and changes no
+    /// file. One that stands still already is success.
+    fn pause(&self) -> Result<()>;
+
+    /// Lets it go on. One that does not stand still is success.
+    fn resume(&self) -> Result<()>;
 }
 
 /// What a guest uses.

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use silo_isolation::{Bundle, Error, Exit, ExitStatus, Result, Sandbox, Signal, Stats};
+use silo_isolation::{Bundle, Error, Exit, ExitStatus, Pause, Result, Sandbox, Signal, Stats};
 use wasmtime::Engine;
 use wasmtime_wasi::p2::bindings::CommandPre;
 
@@ -227,5 +227,28 @@ impl Sandbox for WasiSandbox {
     fn delete(self: Box<Self>) -> Result<()> {
         self.end(Signal::KILL);
         self.wait().map(drop)
+    }
+
+    fn pause(&self) -> Option<&dyn Pause> {
+        Some(self)
+    }
+}
+
+impl Pause for WasiSandbox {
+    fn pause(&self) -> Result<()> {
+        self.control.pause();
+        self.engine.increment_epoch();
+        // What it does outside of its own code, such as writing to a full pipe, may last; it
+        // stands still when it comes back from there.
+        let deadline = Instant::now() + GRACE;
+        while self.control.is_running() && Instant::now() < deadline {
+            thread::sleep(Duration::from_micros(100));
+        }
+        Ok(())
+    }
+
+    fn resume(&self) -> Result<()> {
+        self.control.resume();
+        Ok(())
     }
 }

@@ -82,6 +82,15 @@ impl Hierarchy {
         Ok(Self::Legacy { mounts })
     }
 
+    /// Where the freezer of version 1 has, or would have, the sandbox that has the directory
+    /// `cgroup` in another hierarchy.
+    pub(super) fn freezer(cgroup: &Path) -> Option<PathBuf> {
+        let mount = Path::new(MOUNTS).join("freezer");
+        let usable =
+            rustix::process::geteuid().is_root() && magic(&mount) == Some(CGROUP_SUPER_MAGIC);
+        usable.then(|| Some(mount.join(super::SILO).join(cgroup.file_name()?)))?
+    }
+
     pub(crate) const fn is_unified(&self) -> bool {
         matches!(self, Self::Unified { .. })
     }

@@ -5,6 +5,7 @@
 //! Controllers are found where every distribution mounts them, /sys/fs/cgroup, in
 //! version 2 (one tree) or version 1 (a tree for each controller).
 
+mod freezer;
 mod hierarchy;
 mod settings;
 
@@ -18,6 +19,7 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use freezer::{Freezer, thaw};
 pub(crate) use hierarchy::{Controller, Hierarchy};
 use silo_isolation::{Bundle, Error, Result, Stats};
 
@@ -246,6 +248,7 @@ pub(crate) fn destroy(path: &Path) -> Result<()> {
             _ => break,
         }
     }
+    freezer::remove(path)?;
     remove(path)
 }
 

@@ -1,10 +1,10 @@
 //! What the contract demands, one function each.
 
-use std::fs;
+use std::{fs, io::Write as _, time::Duration};
 
 use silo_layers::union::{Access, Follow, OpenOptions, ROOT, UnionFs};
 
-use super::{Case, Failed, Guest, Outcome, Setup};
+use super::{Case, Failed, Guest, Outcome, Setup, setup::Copying};
 use crate::{Bundle, Error, ExitStatus, Mount, MountKind, Signal};
 
 /// Every demand, in the order in which a new backend can best meet them.
@@ -27,6 +27,8 @@ pub const CASES: &[Case] = &[
     Case { name: "KILL ends a sleeping guest", run: |s| ended_by(s, &Guest::Sleep, Signal::KILL) },
     Case { name: "KILL ends a computing guest", run: |s| ended_by(s, &Guest::Spin, Signal::KILL) },
     Case { name: "signalling a guest that has ended is success", run: signal_after_end },
+    Case { name: "a paused guest stands still, and goes on when it is resumed", run: pause },
+    Case { name: "KILL ends a paused guest", run: kill_paused },
     Case { name: "deleting a running sandbox ends its guest", run: delete_running },
     Case { name: "deleting a sandbox that never started is success", run: delete_unstarted },
     Case { name: "a missing program is told with 127", run: missing },
@@ -193,6 +195,46 @@ fn signal_after_end(setup: &Setup<'_>) -> Outcome {
     running.sandbox.wait()?;
     running.sandbox.signal(Signal::TERM)?;
     running.sandbox.delete()?;
+    Ok(())
+}
+
+/// How long a paused guest is watched.
+const WATCHED: Duration = Duration::from_millis(200);
+
+fn pause(setup: &Setup<'_>) -> Outcome {
+    let Copying { sandbox, mut input, output } = setup.start_copying()?;
+    let Some(pause) = sandbox.pause() else { return Ok(sandbox.delete()?) };
+    input.write_all(b"before\n")?;
+    demand!(output.recv()? == "before\n", "it copies something else");
+    for _ in 0..2 {
+        pause.pause()?;
+    }
+    input.write_all(b"meanwhile\n")?;
+    let meanwhile = output.recv_timeout(WATCHED);
+    demand!(meanwhile.is_err(), "paused, the guest printed {meanwhile:?}");
+    for _ in 0..2 {
+        pause.resume()?;
+    }
+    demand!(output.recv()? == "meanwhile\n", "it lost its input");
+    drop(input);
+    let exit = sandbox.wait()?;
+    demand!(exit.status == ExitStatus::Exited(0), "{exit:?}");
+    Ok(sandbox.delete()?)
+}
+
+fn kill_paused(setup: &Setup<'_>) -> Outcome {
+    let mut running = setup.start(&setup.bundle(&Guest::Spin)?)?;
+    running.ready()?;
+    if let Some(pause) = running.sandbox.pause() {
+        pause.pause()?;
+        let before = running.sandbox.stats()?.cpu_nanos;
+        std::thread::sleep(WATCHED);
+        let after = running.sandbox.stats()?.cpu_nanos;
+        demand!(before == after, "paused, it computed from {before:?} to {after:?}");
+    }
+    running.sandbox.signal(Signal::KILL)?;
+    let ran = running.finish()?;
+    demand!(ran.exit.status == ExitStatus::Signaled(Signal::KILL), "{ran:?}");
     Ok(())
 }
 

@@ -4,8 +4,9 @@ use std::{
     cell::Cell,
     collections::BTreeMap,
     fs,
-    io::{self, PipeReader, Read, Write, pipe},
+    io::{self, BufRead as _, BufReader, PipeReader, PipeWriter, Read, Write, pipe},
     path::Path,
+    sync::mpsc,
     thread,
     time::SystemTime,
 };
@@ -37,6 +38,13 @@ pub(super) struct Running {
     pub(super) sandbox: Box<dyn Sandbox>,
     stdout: PipeReader,
     stderr: PipeReader,
+}
+
+/// A guest that was started and copies lines.
+pub(super) struct Copying {
+    pub(super) sandbox: Box<dyn Sandbox>,
+    pub(super) input: PipeWriter,
+    pub(super) output: mpsc::Receiver<String>,
 }
 
 impl<'a> Setup<'a> {
@@ -94,6 +102,26 @@ impl<'a> Setup<'a> {
         // The guest may never read: a thread writes, and the pipe's end lets it go.
         thread::spawn(move || stdin_writer.write_all(input));
         Ok(Running { sandbox, stdout, stderr })
+    }
+
+    /// Starts a guest that copies what it is given until that ends.
+    pub(super) fn start_copying(&self) -> Result<Copying, Failed> {
+        let (stdin, input) = pipe()?;
+        let (stdout, stdout_writer) = pipe()?;
+        let (_, stderr) = pipe()?;
+        let stdio = Stdio::Pipes { stdin: Some(stdin), stdout: stdout_writer, stderr };
+        let sandbox = self.harness.backend().create(&self.bundle(&Guest::Cat)?, stdio)?;
+        sandbox.start()?;
+        let (sender, output) = mpsc::channel();
+        thread::spawn(move || {
+            let mut lines = BufReader::new(stdout);
+            let mut line = String::new();
+            while lines.read_line(&mut line).is_ok_and(|length| length > 0) {
+                // Nobody may listen any more.
+                let _ = sender.send(std::mem::take(&mut line));
+            }
+        });
+        Ok(Copying { sandbox, input, output })
     }
 
     /// From bundle to deleted sandbox.

@@ -23,6 +23,9 @@ pub(crate) struct Control {
     cpu_nanos: AtomicU64,
     /// Whether the guest's thread runs rather than waits.
     running: AtomicBool,
+    /// Whether the guest is to stand still.
+    paused: AtomicBool,
+    resumed: Notify,
 }
 
 impl Control {
@@ -45,6 +48,29 @@ impl Control {
                 return signal;
             }
             self.signalled.notified().await;
+        }
+    }
+
+    /// Has the guest stand still from its next look at the epoch on, which must be incremented
+    /// after this.
+    pub(crate) fn pause(&self) {
+        self.paused.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets the guest go on.
+    pub(crate) fn resume(&self) {
+        self.paused.store(false, Ordering::SeqCst);
+        self.resumed.notify_one();
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::SeqCst)
+    }
+
+    /// Returns when the guest may run.
+    pub(crate) async fn resumed(&self) {
+        while self.is_paused() {
+            self.resumed.notified().await;
         }
     }
 

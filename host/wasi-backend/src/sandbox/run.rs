@@ -65,9 +65,19 @@ async fn guest(prepared: Prepared, engine: &Engine, control: &Arc<Control>) -> O
         command.wasi_cli_run().call_run(&mut store).await
     };
     let (mut call, mut signalled) = (pin!(call), pin!(control.signalled()));
+    let mut resumed = pin!(None);
     poll_fn(|context| {
         if let Poll::Ready(signal) = signalled.as_mut().poll(context) {
             return Poll::Ready(Err(wasmtime::format_err!("ended by {signal}")));
+        }
+        if control.is_paused() {
+            resumed.set(Some(control.resumed()));
+        }
+        if let Some(waiting) = resumed.as_mut().as_pin_mut() {
+            if waiting.poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            resumed.set(None);
         }
         control.set_running(true);
         let polled = call.as_mut().poll(context);
@@ -93,6 +103,9 @@ fn watch_epoch(
         let used = control.measure();
         if let Some(signal) = control.signal() {
             wasmtime::bail!("ended by {signal}");
+        }
+        if control.is_paused() {
+            return Ok(UpdateDeadline::Yield(1));
         }
         Ok(pace.as_mut().map_or(UpdateDeadline::Continue(1), |pace| pace.update(used)))
     });
