@@ -163,6 +163,24 @@ pub enum Error {
         /// Why it failed.
         source: io::Error,
     },
+    /// A file of a container or an image could not be put in an archive.
+    #[error("cannot {verb} `{entry}`")]
+    Pack {
+        /// What was attempted: `read`, `list`.
+        verb: &'static str,
+        /// The entry's path in the guest.
+        entry: String,
+        /// Why it failed.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// What was asked for could not be written to where it should go.
+    #[error("cannot write {what}")]
+    Write {
+        /// What.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
     /// The directory holds something else than a store of this version.
     #[error("`{}` is not a store: {reason}", path.display())]
     NotAStore {

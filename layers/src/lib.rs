@@ -5,12 +5,15 @@
 #![forbid(unsafe_code)]
 
 pub mod archive;
+mod changes;
 mod compression;
+pub mod copy;
 pub mod digest;
 pub mod error;
 mod files;
 pub mod image;
 mod media;
+mod pack;
 pub mod platform;
 pub mod progress;
 pub mod reference;
@@ -21,14 +24,17 @@ pub mod tree;
 pub mod union;
 mod unpack;
 
-pub use archive::{Loaded, Source};
+pub use archive::{Loaded, SaveFormat, Source};
+pub use changes::{Change, ChangeKind, compare};
 pub use digest::Digest;
 pub use error::{Error, Result};
 pub use image::Image;
+pub use pack::Omitted;
 pub use platform::Platform;
 pub use progress::{OnProgress, Progress};
 pub use reference::Reference;
 pub use snapshot::{Lower, Snapshot};
 pub use store::{
-    CheckReport, ImageSummary, ImportOptions, Pin, Problem, Removed, Share, Store, Usage,
+    CheckReport, CommitOptions, ImageSummary, ImportOptions, Pin, Problem, Removed, Share, Store,
+    Usage,
 };

@@ -46,7 +46,12 @@ impl<R: Read> Hashing<R> {
     }
 
     pub(crate) fn digest(self) -> Digest {
-        Digest::from_bytes(self.hasher.finalize().into())
+        self.finish().0
+    }
+
+    /// The digest, and what was read from.
+    pub(crate) fn finish(self) -> (Digest, R) {
+        (Digest::from_bytes(self.hasher.finalize().into()), self.reader)
     }
 }
 

@@ -1,7 +1,9 @@
-//! Loading images: `docker save`'s and `podman save`'s archives, OCI archives and OCI layouts.
+//! Archives of images: loading `docker save`'s and `podman save`'s, OCI archives and OCI layouts, and
+//! saving.
 
 mod docker;
 mod oci;
+mod save;
 mod source;
 
 use std::{
@@ -12,6 +14,7 @@ use std::{
 
 use oci_spec::image::Descriptor;
 
+pub use self::save::SaveFormat;
 use self::source::{Directory, Files, TarFile};
 use crate::{
     Digest, Reference, Store,

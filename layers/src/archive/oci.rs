@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// containerd's and Docker's annotation with the full name; OCI's own is then the tag alone.
-const CONTAINERD_NAME: &str = "io.containerd.image.name";
+pub(super) const CONTAINERD_NAME: &str = "io.containerd.image.name";
 /// How deep indexes may hold indexes, `index.json` apart.
 const DEPTH_MAX: usize = 8;
 

@@ -65,6 +65,13 @@ impl Store {
         Ok(images)
     }
 
+    /// The images of a summary: itself, or those of an index that the store has.
+    pub fn members(&self, summary: &ImageSummary) -> Result<Vec<Image>> {
+        let entries = self.entries()?;
+        let entry = entries.iter().find(|entry| entry.digest == summary.digest);
+        entry.map_or_else(|| Ok(Vec::new()), |entry| self.images_under(&entry.descriptor))
+    }
+
     /// Gives the image `from`, by name or id, another name. An image that had it loses it.
     pub fn tag(&self, from: &str, to: &Reference) -> Result<()> {
         let _pin = self.pin()?;

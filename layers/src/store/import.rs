@@ -3,9 +3,11 @@
 use std::{io::Read, time::SystemTime};
 
 use oci_spec::image::{
-    Arch, Config, Descriptor, History, HistoryBuilder, ImageConfiguration, ImageManifest,
-    MediaType, Os, RootFs,
+    Arch, Descriptor, History, HistoryBuilder, ImageConfiguration, ImageManifest, MediaType, Os,
+    RootFs,
 };
+
+use serde_json::Value;
 
 use super::{Store, Work, layer::Added, layer::Source, refs};
 use crate::{
@@ -22,8 +24,8 @@ pub struct ImportOptions {
     pub name: Option<Reference>,
     /// What it is made for; Linux on this machine's architecture by default.
     pub platform: Option<Platform>,
-    /// What to run in it, and how.
-    pub config: Config,
+    /// What to run in it and how, as the member `config` of an image's config.
+    pub config: Value,
     /// A word on it, for its history.
     pub message: Option<String>,
     /// When it was made; now by default.
@@ -49,7 +51,10 @@ impl Store {
             marked: true,
         };
         let layer = self.add_layer(&work, source, progress)?;
-        let config = config_of(&layer, options)?;
+        let mut config = serde_json::to_value(config_of(&layer, options)?).map_err(unwritable)?;
+        if options.config.is_object() {
+            config["config"] = options.config.clone();
+        }
         let config = serde_json::to_vec(&config).map_err(unwritable)?;
         self.keep_trees(&work, [&layer])?;
         let manifest = self.add_manifest(&work, &config, &[layer])?;
@@ -64,11 +69,22 @@ impl Store {
         config: &[u8],
         layers: &[Added],
     ) -> Result<Descriptor> {
-        let config_digest = self.add_document(work, config)?;
         let layers = layers
             .iter()
             .map(|layer| descriptor(media_type(layer.compression), layer.size, layer.digest))
             .collect::<Result<Vec<_>>>()?;
+        self.add_manifest_of(work, config, layers)
+    }
+
+    /// Adds a config and a manifest of it and these layers, which the store has. Returns the
+    /// manifest's descriptor.
+    pub(super) fn add_manifest_of(
+        &self,
+        work: &Work,
+        config: &[u8],
+        layers: Vec<Descriptor>,
+    ) -> Result<Descriptor> {
+        let config_digest = self.add_document(work, config)?;
         let manifest = oci_spec::image::ImageManifestBuilder::default()
             .schema_version(2_u32)
             .media_type(MediaType::ImageManifest)
@@ -105,7 +121,7 @@ pub(super) fn descriptor(media_type: MediaType, size: u64, digest: Digest) -> Re
     Ok(Descriptor::new(media_type, size, digest))
 }
 
-const fn media_type(compression: Compression) -> MediaType {
+pub(super) const fn media_type(compression: Compression) -> MediaType {
     match compression {
         Compression::None => MediaType::ImageLayer,
         Compression::Gzip => MediaType::ImageLayerGzip,
@@ -113,21 +129,23 @@ const fn media_type(compression: Compression) -> MediaType {
     }
 }
 
+/// A time as configs have it (RFC 3339).
+pub(super) fn timestamp(time: SystemTime) -> Result<String> {
+    let time = jiff::Timestamp::try_from(time).map_err(|error| Error::Inconsistent {
+        what: "the time of creation".to_owned(),
+        reason: error.to_string(),
+    })?;
+    Ok(time.to_string())
+}
+
 fn config_of(layer: &Added, options: &ImportOptions) -> Result<ImageConfiguration> {
     let platform = options.platform.clone().unwrap_or_else(Platform::linux);
-    let created = options.created.unwrap_or_else(SystemTime::now);
-    let created = jiff::Timestamp::try_from(created)
-        .map_err(|error| Error::Inconsistent {
-            what: "the time of creation".to_owned(),
-            reason: error.to_string(),
-        })?
-        .to_string();
+    let created = timestamp(options.created.unwrap_or_else(SystemTime::now))?;
     let mut config = ImageConfiguration::default();
     config.set_created(Some(created.clone()));
     config.set_os(Os::from(platform.os.as_str()));
     config.set_architecture(Arch::from(platform.architecture.as_str()));
     config.set_variant(platform.variant);
-    config.set_config(Some(options.config.clone()));
     let mut rootfs = RootFs::default();
     rootfs.set_typ("layers".to_owned());
     rootfs.set_diff_ids(vec![layer.diff_id.to_string()]);
@@ -144,6 +162,6 @@ fn config_of(layer: &Added, options: &ImportOptions) -> Result<ImageConfiguratio
     Ok(config)
 }
 
-fn unwritable(source: serde_json::Error) -> Error {
+pub(super) fn unwritable(source: serde_json::Error) -> Error {
     Error::Malformed { what: "the new image".to_owned(), source }
 }

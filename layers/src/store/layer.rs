@@ -43,7 +43,7 @@ pub(crate) struct Added {
     pub(crate) diff_id: Digest,
     pub(crate) compression: Compression,
     /// Where the tree is until [`Store::keep_trees`] moves it; none if the store had it.
-    tree: Option<PathBuf>,
+    pub(super) tree: Option<PathBuf>,
 }
 
 impl Store {
@@ -151,7 +151,7 @@ impl Store {
     }
 }
 
-fn new_tree(work: &Work) -> Result<(PathBuf, Writer)> {
+pub(super) fn new_tree(work: &Work) -> Result<(PathBuf, Writer)> {
     let parent = work.path("");
     let path = tempfile::Builder::new()
         .prefix("tree-")

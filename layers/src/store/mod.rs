@@ -14,12 +14,14 @@
 
 mod blobs;
 mod check;
+mod commit;
 pub(crate) mod graph;
 mod images;
 mod import;
 mod index;
 mod layer;
 mod lock;
+mod packed;
 pub(crate) mod refs;
 mod remove;
 mod resolve;
@@ -41,6 +43,7 @@ pub(crate) use self::{
 };
 pub use self::{
     check::{CheckReport, Problem},
+    commit::CommitOptions,
     images::ImageSummary,
     import::ImportOptions,
     lock::Pin,

@@ -74,15 +74,18 @@ impl Store {
         Ok(removed)
     }
 
-    /// Removes the images that have no name and that no container uses.
-    pub fn prune(&self, in_use: &dyn Fn(&Digest) -> bool) -> Result<Removed> {
+    /// Removes the images that no container uses: those that have no name, or `all` of them.
+    pub fn prune(&self, all: bool, in_use: &dyn Fn(&Digest) -> bool) -> Result<Removed> {
         let _lock = Pin::exclusive(&self.root.join("lock"))?;
         let work = Work::new(self)?;
         let mut removed = self.change_entries(&work, |entries| {
             let mut removed = Removed::default();
-            for entry in entries.clone().into_iter().filter(|entry| entry.name.is_none()) {
-                if !self.is_used(&entry, in_use)? {
-                    removed.deleted.extend(drop_image(entries, &entry, false).deleted);
+            for entry in entries.clone() {
+                let candidate = (all || entry.name.is_none()) && entries.contains(&entry);
+                if candidate && !self.is_used(&entry, in_use)? {
+                    let Removed { untagged, deleted, .. } = drop_image(entries, &entry, false);
+                    removed.untagged.extend(untagged);
+                    removed.deleted.extend(deleted);
                 }
             }
             Ok(removed)

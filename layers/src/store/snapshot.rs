@@ -35,7 +35,7 @@ impl Store {
 
     /// The layers' trees, the topmost first. Of a layer that occurs twice the lower one has no
     /// effect, and overlayfs refuses it.
-    fn lowers(&self, image: &Image) -> Result<Vec<Lower>> {
+    pub(super) fn lowers(&self, image: &Image) -> Result<Vec<Lower>> {
         let mut seen: BTreeSet<Digest> = BTreeSet::new();
         let mut lowers = Vec::new();
         let layers: Vec<_> = image.layers().collect();

@@ -252,8 +252,8 @@ fn an_image_in_use_or_with_several_names_is_removed_by_force_only() {
     let removed = fixture.store.remove(&digest.to_string(), true, used).unwrap();
     assert_eq!((removed.untagged.len(), removed.deleted.len()), (2, 0));
     assert!(fixture.store.image(&digest).is_ok());
-    assert_eq!(fixture.store.prune(used).unwrap().deleted, []);
-    assert_eq!(fixture.store.prune(NOBODY).unwrap().deleted, [digest]);
+    assert_eq!(fixture.store.prune(false, used).unwrap().deleted, []);
+    assert_eq!(fixture.store.prune(false, NOBODY).unwrap().deleted, [digest]);
     assert_eq!(fixture.counts(), (0, 0, 0));
 }
 
@@ -344,7 +344,7 @@ fn bad_input_is_named_and_leaves_nothing_behind() {
         assert_eq!(fixture.store.images().unwrap(), []);
         assert_eq!((fixture.count("layers"), fixture.count("tmp")), (0, 1), "{error}");
         // What was whole of it is kept until the next removal.
-        fixture.store.prune(NOBODY).unwrap();
+        fixture.store.prune(false, NOBODY).unwrap();
         assert_eq!(fixture.counts(), (0, 0, 0), "{error}");
     }
 }

@@ -41,6 +41,11 @@ impl Encoding {
     }
 }
 
+/// Whether trees made by this process have the owners of their entries.
+pub(crate) fn keeps_owners() -> bool {
+    overlay::privileged()
+}
+
 /// What an entry of a tree is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {

@@ -16,6 +16,7 @@ mod copy_up;
 mod error;
 mod file;
 mod nodes;
+mod raw;
 mod resolve;
 #[cfg(test)]
 mod tests;
@@ -74,8 +75,7 @@ impl UnionFs {
         let upper = match open(&snapshot.upper) {
             Err(error)
                 if access == Access::ReadOnly
-                    && error.source.kind() == std::io::ErrorKind::NotFound
-                    && !snapshot.lowers.is_empty() =>
+                    && error.source.kind() == std::io::ErrorKind::NotFound =>
             {
                 None
             }

@@ -1,0 +1,86 @@
+//! A file system, or a part of it, as its guest sees it.
+
+use std::io::{self, Read, Write};
+
+use super::{Archive, archive::unread, walk::Pending};
+use crate::{
+    error::Result,
+    tree::Kind,
+    union::{self, Node, OpenOptions, ROOT, UnionFs},
+};
+
+/// Writes a whole tree, the root directory without an entry of its own.
+pub(crate) fn pack_tree(files: &UnionFs, archive: &mut Archive<impl Write>) -> Result<()> {
+    pack_below(files, ROOT, b"", archive)
+}
+
+/// Writes a file, or a directory with all that is in it, under the path `name`.
+pub(crate) fn pack_subtree(
+    files: &UnionFs,
+    node: Node,
+    name: &[u8],
+    archive: &mut Archive<impl Write>,
+) -> Result<()> {
+    pack_entry(files, node, name, archive)?;
+    if files.raw_kind(node).map_err(unread("look at", name))? == Kind::Directory {
+        pack_below(files, node, name, archive)?;
+    }
+    Ok(())
+}
+
+fn pack_below(
+    files: &UnionFs,
+    directory: Node,
+    name: &[u8],
+    archive: &mut Archive<impl Write>,
+) -> Result<()> {
+    let mut pending = Pending::new();
+    pending.add(name, files.list(directory).map_err(unread("list", name))?);
+    while let Some((path, node)) = pending.next() {
+        pack_entry(files, node, &path, archive)?;
+        if files.raw_kind(node).map_err(unread("look at", &path))? == Kind::Directory {
+            pending.add(&path, files.list(node).map_err(unread("list", &path))?);
+        }
+    }
+    Ok(())
+}
+
+fn pack_entry(
+    files: &UnionFs,
+    node: Node,
+    path: &[u8],
+    archive: &mut Archive<impl Write>,
+) -> Result<()> {
+    let attributes = files.attributes(node).map_err(unread("read the attributes of", path))?;
+    match files.raw_kind(node).map_err(unread("look at", path))? {
+        Kind::Directory => archive.directory(path, &attributes),
+        Kind::File => {
+            let stat = files.raw_stat(node).map_err(unread("look at", path))?;
+            let file = files.open_file(node, OpenOptions::READ).map_err(unread("open", path))?;
+            archive.file(path, &stat, &attributes, Content { file, position: 0 })
+        }
+        Kind::Symlink => {
+            let target = files.target(node).map_err(unread("read", path))?;
+            archive.symlink(path, &target, &attributes)
+        }
+        Kind::Whiteout => Ok(()),
+        Kind::Fifo | Kind::CharDevice | Kind::BlockDevice | Kind::Socket => {
+            let special = files.special(node).map_err(unread("look at", path))?;
+            archive.special(path, special, &attributes)
+        }
+    }
+}
+
+/// A file's content from its beginning.
+struct Content {
+    file: union::File,
+    position: u64,
+}
+
+impl Read for Content {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read_at(buffer, self.position).map_err(io::Error::other)?;
+        self.position += count as u64;
+        Ok(count)
+    }
+}
