@@ -1,17 +1,19 @@
-//! `import --change`: lines of a Dockerfile that change what an image says of itself.
+//! `--change`: lines of a Dockerfile that change what an image says of itself.
 
-use oci_spec::image::Config;
 use serde_json::{Value, json};
 
-/// The config that these lines make of an empty one.
-pub(crate) fn apply(lines: &[String]) -> Result<Config, String> {
-    let mut config = json!({});
+/// The help of the option, which several verbs have.
+pub(crate) const HELP: &str = "Change what the image says of itself, by lines of a Dockerfile: CMD, ENTRYPOINT, ENV, \
+     EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME, WORKDIR";
+
+/// The config that these lines make of `config`, the member of that name of an image's config.
+pub(crate) fn apply(mut config: Value, lines: &[String]) -> Result<Value, String> {
     for line in lines {
         let (word, rest) = line.trim().split_once([' ', '\t']).unwrap_or((line.trim(), ""));
         change(&mut config, &word.to_ascii_uppercase(), rest.trim())
             .map_err(|why| format!("invalid change `{line}`: {why}"))?;
     }
-    serde_json::from_value(config).map_err(|error| error.to_string())
+    Ok(config)
 }
 
 fn change(config: &mut Value, word: &str, rest: &str) -> Result<(), String> {
@@ -22,10 +24,18 @@ fn change(config: &mut Value, word: &str, rest: &str) -> Result<(), String> {
         "CMD" => config["Cmd"] = json!(command(rest)?),
         "ENTRYPOINT" => config["Entrypoint"] = json!(command(rest)?),
         "ENV" => {
-            let known = config["Env"].take();
-            let mut variables: Vec<Value> = known.as_array().cloned().unwrap_or_default();
-            variables
-                .extend(pairs(rest)?.iter().map(|(name, value)| json!(format!("{name}={value}"))));
+            let mut variables = members(config, "Env");
+            for (name, value) in pairs(rest)? {
+                let prefix = format!("{name}=");
+                let known = |variable: &Value| {
+                    variable.as_str().is_some_and(|text| text.starts_with(&prefix))
+                };
+                let variable = json!(format!("{name}={value}"));
+                match variables.iter().position(known) {
+                    Some(position) => variables[position] = variable,
+                    None => variables.push(variable),
+                }
+            }
             config["Env"] = Value::Array(variables);
         }
         "LABEL" => {
@@ -39,17 +49,37 @@ fn change(config: &mut Value, word: &str, rest: &str) -> Result<(), String> {
                 config["ExposedPorts"][port] = json!({});
             }
         }
+        "VOLUME" => {
+            let paths = if rest.starts_with('[') { command(rest)? } else { words(rest)? };
+            for path in paths {
+                config["Volumes"][path] = json!({});
+            }
+        }
+        "ONBUILD" => {
+            let mut triggers = members(config, "OnBuild");
+            triggers.push(json!(rest));
+            config["OnBuild"] = Value::Array(triggers);
+        }
         "STOPSIGNAL" => config["StopSignal"] = json!(rest),
         "USER" => config["User"] = json!(rest),
         "WORKDIR" => config["WorkingDir"] = json!(rest),
         _ => {
             return Err(
-                "expected CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER or WORKDIR"
+                "expected CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME or \
+                 WORKDIR"
                     .to_owned(),
             );
         }
     }
     Ok(())
+}
+
+/// The members of a list of the config, taken out of it.
+fn members(config: &mut Value, name: &str) -> Vec<Value> {
+    match config[name].take() {
+        Value::Array(members) => members,
+        _ => Vec::new(),
+    }
 }
 
 /// A JSON array of strings, else a line for the shell.
@@ -104,7 +134,7 @@ mod tests {
 
     fn changed(lines: &[&str]) -> Result<Value, String> {
         let lines: Vec<String> = lines.iter().map(|&line| line.to_owned()).collect();
-        apply(&lines).map(|config| serde_json::to_value(config).unwrap())
+        apply(json!({}), &lines)
     }
 
     #[test]
@@ -119,6 +149,9 @@ mod tests {
             "WORKDIR /srv",
             "USER 1000:1000",
             "STOPSIGNAL SIGQUIT",
+            "VOLUME /a /b",
+            r#"VOLUME ["/c d"]"#,
+            "ONBUILD RUN make",
         ]);
         let config = config.unwrap();
         assert_eq!(config["Cmd"], json!(["python3", "-q"]));
@@ -129,6 +162,16 @@ mod tests {
         assert_eq!(config["WorkingDir"], "/srv");
         assert_eq!(config["User"], "1000:1000");
         assert_eq!(config["StopSignal"], "SIGQUIT");
+        assert_eq!(config["Volumes"], json!({ "/a": {}, "/b": {}, "/c d": {} }));
+        assert_eq!(config["OnBuild"], json!(["RUN make"]));
+    }
+
+    #[test]
+    fn a_variable_that_is_known_gets_its_new_value_in_its_place() {
+        let known = json!({ "Env": ["A=1", "B=2"], "Cmd": ["x"] });
+        let lines = ["ENV A=3 C=4".to_owned()];
+        let config = apply(known, &lines).unwrap();
+        assert_eq!(config, json!({ "Env": ["A=3", "B=2", "C=4"], "Cmd": ["x"] }));
     }
 
     #[test]

@@ -35,16 +35,22 @@ enum Verb {
     Kill(verbs::kill::Kill),
     Rm(verbs::rm::Rm),
     Exec(verbs::exec::Exec),
+    Cp(verbs::cp::Cp),
+    Diff(verbs::diff::Diff),
+    Commit(verbs::commit::Commit),
+    Export(verbs::export::Export),
     Images(verbs::images::Images),
+    History(verbs::history::History),
     Rmi(verbs::rmi::Rmi),
     Tag(verbs::tag::Tag),
     Load(verbs::load::Load),
+    Save(verbs::save::Save),
     Import(verbs::import::Import),
     Inspect(verbs::inspect::Inspect),
-    /// Work with containers: the verbs above, by Docker's longer names
+    /// Work with containers: the verbs above by Docker's longer names, and more
     #[command(subcommand)]
     Container(Container),
-    /// Work with images: the verbs above, by Docker's longer names
+    /// Work with images: the verbs above by Docker's longer names, and more
     #[command(subcommand)]
     Image(Image),
     /// Work with indexes: one name for several platforms
@@ -73,6 +79,11 @@ enum Container {
     #[command(visible_alias = "remove")]
     Rm(verbs::rm::Rm),
     Exec(verbs::exec::Exec),
+    Cp(verbs::cp::Cp),
+    Diff(verbs::diff::Diff),
+    Commit(verbs::commit::Commit),
+    Export(verbs::export::Export),
+    Prune(verbs::prune::PruneContainers),
     Inspect(verbs::inspect::InspectContainer),
 }
 
@@ -83,8 +94,14 @@ enum Image {
     #[command(visible_alias = "remove")]
     Rm(verbs::rmi::Rmi),
     Tag(verbs::tag::Tag),
+    History(verbs::history::History),
     Load(verbs::load::Load),
+    Save(verbs::save::Save),
     Import(verbs::import::Import),
+    Diff(verbs::image::diff::Diff),
+    Tree(verbs::image::tree::Tree),
+    Squash(verbs::image::squash::Squash),
+    Prune(verbs::prune::PruneImages),
     Inspect(verbs::inspect::InspectImage),
 }
 
@@ -97,6 +114,7 @@ enum Manifest {
 enum System {
     Check(verbs::system_check::Check),
     Df(verbs::system_df::Df),
+    Prune(verbs::prune::PruneSystem),
     Info(verbs::info::Info),
 }
 
@@ -136,17 +154,24 @@ impl Verb {
             Self::Stop(verb) => plainly(verb.run(context)),
             Self::Kill(verb) => plainly(verb.run(context)),
             Self::Rm(verb) => plainly(verb.run(context)),
+            Self::Cp(verb) => plainly(verb.run(context)),
+            Self::Diff(verb) => plainly(verb.run(context)),
+            Self::Commit(verb) => plainly(verb.run(context)),
+            Self::Export(verb) => plainly(verb.run(context)),
             Self::Images(verb) => plainly(verb.run(context)),
+            Self::History(verb) => plainly(verb.run(context)),
+            Self::Save(verb) => plainly(verb.run(context)),
             Self::Rmi(verb) => plainly(verb.run(context)),
             Self::Tag(verb) => plainly(verb.run(context)),
             Self::Load(verb) => plainly(verb.run(context)),
             Self::Import(verb) => plainly(verb.run(context)),
             Self::Inspect(verb) => plainly(verb.run(context)),
-            Self::Container(verb) => verb.shorten().run(context),
-            Self::Image(verb) => verb.shorten().run(context),
+            Self::Container(verb) => verb.run(context),
+            Self::Image(verb) => verb.run(context),
             Self::Manifest(Manifest::Create(verb)) => plainly(verb.run(context)),
             Self::System(System::Check(verb)) => plainly(verb.run(context)),
             Self::System(System::Df(verb)) => plainly(verb.run(context)),
+            Self::System(System::Prune(verb)) => plainly(verb.run(context)),
             Self::System(System::Info(verb)) | Self::Info(verb) => plainly(verb.run(context)),
             Self::Version(verb) => plainly(verb.run(context)),
             Self::Completion(verb) => plainly(verb.run()),
@@ -156,8 +181,9 @@ impl Verb {
 }
 
 impl Container {
-    fn shorten(self) -> Verb {
-        match self {
+    fn run(self, context: &Context) -> Result<ExitCode> {
+        let verb = match self {
+            Self::Prune(verb) => return plainly(verb.run(context)),
             Self::Run(verb) => Verb::Run(verb),
             Self::Create(verb) => Verb::Create(verb),
             Self::Start(verb) => Verb::Start(verb),
@@ -168,21 +194,33 @@ impl Container {
             Self::Kill(verb) => Verb::Kill(verb),
             Self::Rm(verb) => Verb::Rm(verb),
             Self::Exec(verb) => Verb::Exec(verb),
+            Self::Cp(verb) => Verb::Cp(verb),
+            Self::Diff(verb) => Verb::Diff(verb),
+            Self::Commit(verb) => Verb::Commit(verb),
+            Self::Export(verb) => Verb::Export(verb),
             Self::Inspect(verb) => Verb::Inspect(verb.into()),
-        }
+        };
+        verb.run(context)
     }
 }
 
 impl Image {
-    fn shorten(self) -> Verb {
-        match self {
+    fn run(self, context: &Context) -> Result<ExitCode> {
+        let verb = match self {
+            Self::Diff(verb) => return plainly(verb.run(context)),
+            Self::Tree(verb) => return plainly(verb.run(context)),
+            Self::Squash(verb) => return plainly(verb.run(context)),
+            Self::Prune(verb) => return plainly(verb.run(context)),
             Self::Ls(verb) => Verb::Images(verb),
             Self::Rm(verb) => Verb::Rmi(verb),
             Self::Tag(verb) => Verb::Tag(verb),
+            Self::History(verb) => Verb::History(verb),
             Self::Load(verb) => Verb::Load(verb),
+            Self::Save(verb) => Verb::Save(verb),
             Self::Import(verb) => Verb::Import(verb),
             Self::Inspect(verb) => Verb::Inspect(verb.into()),
-        }
+        };
+        verb.run(context)
     }
 }
 

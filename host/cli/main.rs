@@ -17,6 +17,7 @@ mod progress;
 #[cfg(test)]
 mod reference;
 mod signals;
+mod sink;
 mod terminal;
 mod values;
 mod verbs;

@@ -2,6 +2,8 @@
 
 use std::{io::Write as _, process::ExitCode};
 
+use silo_layers::Change;
+
 use crate::failure::{Failure, Result};
 
 /// Prints text as it is.
@@ -16,6 +18,27 @@ pub(crate) fn print(text: &str) -> Result<()> {
 /// Prints one line.
 pub(crate) fn line(text: &str) -> Result<()> {
     print(&format!("{text}\n"))
+}
+
+/// Tells something on stderr.
+pub(crate) fn note(text: &str) {
+    // Nobody may listen, which is no reason to fail.
+    let _ = writeln!(std::io::stderr().lock(), "silo: {text}");
+}
+
+/// Changes of files as `docker diff` lists them. Control characters of a name, which a guest chose,
+/// are escaped.
+pub(crate) fn changes(changes: &[Change]) -> String {
+    let line = |change: &Change| format!("{} {}\n", change.kind.letter(), visible(&change.path));
+    changes.iter().map(line).collect()
+}
+
+/// Text of a guest's choosing on one line, with nothing in it that a terminal acts on.
+pub(crate) fn visible(text: &str) -> String {
+    let escaped = |letter: char| {
+        if letter.is_control() { letter.escape_default().to_string() } else { letter.to_string() }
+    };
+    text.chars().map(escaped).collect()
 }
 
 /// Does something to each name and prints what it returns. A name that fails does not keep

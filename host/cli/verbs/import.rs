@@ -8,6 +8,7 @@ use std::{
 };
 
 use clap::Args;
+use serde_json::json;
 use silo_layers::{ImportOptions, Platform, Reference};
 
 use crate::{
@@ -22,9 +23,7 @@ use crate::{
 /// Make an image of a root file system's archive, and print its id
 #[derive(Debug, Args)]
 pub(crate) struct Import {
-    /// Change what the image says of itself, by lines of a Dockerfile: CMD, ENTRYPOINT, ENV,
-    /// EXPOSE, LABEL, STOPSIGNAL, USER, WORKDIR
-    #[arg(short, long, value_name = "LINE")]
+    #[arg(short, long, value_name = "LINE", help = changes::HELP)]
     change: Vec<String>,
     /// Note this in the image's history
     #[arg(short, long, value_name = "TEXT")]
@@ -43,7 +42,7 @@ impl Import {
         let options = ImportOptions {
             name: self.name,
             platform: self.platform,
-            config: changes::apply(&self.change).map_err(Failure::new)?,
+            config: changes::apply(json!({}), &self.change).map_err(Failure::new)?,
             message: self.message,
             created: None,
         };

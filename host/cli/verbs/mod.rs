@@ -1,8 +1,14 @@
 //! One file per verb: its options, and what it does.
 
+pub(crate) mod commit;
 pub(crate) mod completion;
+pub(crate) mod cp;
 pub(crate) mod create;
+pub(crate) mod diff;
 pub(crate) mod exec;
+pub(crate) mod export;
+pub(crate) mod history;
+pub(crate) mod image;
 pub(crate) mod images;
 pub(crate) mod import;
 pub(crate) mod info;
@@ -12,10 +18,12 @@ pub(crate) mod load;
 pub(crate) mod logs;
 pub(crate) mod man;
 pub(crate) mod manifest;
+pub(crate) mod prune;
 pub(crate) mod ps;
 pub(crate) mod rm;
 pub(crate) mod rmi;
 pub(crate) mod run;
+pub(crate) mod save;
 pub(crate) mod start;
 pub(crate) mod stop;
 pub(crate) mod supervise;

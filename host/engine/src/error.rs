@@ -111,6 +111,9 @@ pub enum Error {
         /// What was asked for, as a verb.
         what: &'static str,
     },
+    /// The container runs and cannot be made to stand still.
+    #[error("the container cannot be paused here")]
+    NoPause,
     /// A file that silo wrote cannot be understood.
     #[error("damaged file {}", path.display())]
     Corrupt {
@@ -154,6 +157,9 @@ pub enum Error {
     /// The image or the store of images could not be used.
     #[error(transparent)]
     Image(#[from] silo_layers::Error),
+    /// Files could not be copied.
+    #[error(transparent)]
+    Copy(#[from] silo_layers::copy::CopyError),
     /// The backend failed.
     #[error(transparent)]
     Backend(#[from] silo_isolation::Error),
@@ -189,6 +195,10 @@ impl Error {
             Self::NamedVolume { name } => {
                 Some(format!("for a directory of the host write `./{name}` or an absolute path"))
             }
+            Self::NoPause => Some(
+                "it needs a cgroup that silo may write; stop the container, or go on without by --pause=false"
+                    .to_owned(),
+            ),
             Self::NoCommand { .. } => Some("name the program after the image".to_owned()),
             Self::UnknownBackend { available, .. } => {
                 Some(format!("there is {}", available.join(", ")))

@@ -18,6 +18,10 @@
 //! engine.kill(query, Signal) -> Result<()>   engine.remove(query, force: bool) -> Result<()>
 //! engine.logs(query, LogOptions, &mut dyn FnMut(LogEntry) -> io::Result<()>) -> Result<()>
 //! engine.stats(query) -> Result<Stats>       engine.images_in_use() -> Result<BTreeSet<Digest>>
+//! engine.changes(query) -> Result<Vec<Change>>                engine.export(query, &mut dyn Write) -> Result<()>
+//! engine.copy_from(query, path, CopyTarget, follow) -> Result<Vec<String>>
+//! engine.copy_to(query, CopySource, path, follow) -> Result<Vec<String>>
+//! engine.commit(query, &CommitRequest) -> Result<Digest>      engine.prune() -> Result<Pruned>
 //! engine.check(repair: bool) -> Result<CheckReport>           engine.usage() -> Result<Usage>
 //!
 //! session.id() -> &str                       session.control() -> Control
@@ -48,10 +52,12 @@ mod supervisor;
 pub use client::{Control, Session, SupervisorCommand};
 pub use engine::Engine;
 pub use error::{Cause, Error, Failure, Result};
-pub use options::{Attach, CreateOptions, ExecOptions, LogOptions};
+pub use options::{
+    Attach, CommitRequest, CopySource, CopyTarget, CreateOptions, ExecOptions, LogOptions,
+};
 pub use record::{
-    CheckReport, Container, ImageRecord, Listing, LogEntry, Problem, State, Status, Stream,
-    Summary, Usage,
+    CheckReport, Container, ImageRecord, Listing, LogEntry, Problem, Pruned, RunConfig, State,
+    Status, Stream, Summary, Usage,
 };
 pub use supervisor::supervise;
 

@@ -105,6 +105,42 @@ impl Default for LogOptions {
     }
 }
 
+/// What `commit` is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct CommitRequest {
+    /// The new image's name.
+    pub name: Option<silo_layers::Reference>,
+    /// `--author`.
+    pub author: Option<String>,
+    /// `--message`.
+    pub message: Option<String>,
+    /// `--pause`: a container that runs stands still meanwhile.
+    pub pause: bool,
+    /// `--exclude`: paths of the guest that are left out, with all that is in them.
+    pub exclude: Vec<String>,
+    /// `--include-volumes`: the files of volumes become part of the image.
+    pub include_volumes: bool,
+    /// What the image runs, as the member `config` of its config; by default what the container
+    /// was asked to run, see [`commit_config`](crate::Engine::commit_config).
+    pub config: Option<serde_json::Value>,
+}
+
+/// Where `cp` copies a container's files.
+pub enum CopyTarget<'a> {
+    /// To this path of the host.
+    Path(&'a Path),
+    /// Into a tar archive.
+    Archive(&'a mut dyn std::io::Write),
+}
+
+/// What `cp` copies into a container.
+pub enum CopySource<'a> {
+    /// This file or directory of the host.
+    Path(&'a Path),
+    /// What a tar archive holds.
+    Archive(&'a mut dyn std::io::Read),
+}
+
 /// What `exec` is asked for.
 #[derive(Clone, Debug, Default)]
 pub struct ExecOptions {

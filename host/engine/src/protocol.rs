@@ -15,6 +15,8 @@
 //!         ◄─ Done | Stats | Failed
 //!         ── Stop | Wait ──►
 //!         ◄─ Exited | Failed             when the container has ended and is put away
+//!         ── Hold ──►
+//!         ◄─ Done | Failed               it stands still until the client closes the connection
 //!         ── Follow ──►
 //!         ◄─ Logged*, Exited             whenever the log has grown
 //! ```
@@ -59,6 +61,8 @@ pub(crate) enum Request {
     Exec { process: Process, interactive: bool, size: Option<TerminalSize> },
     /// Tell what the guest uses.
     Stats,
+    /// Let the guest stand still as long as this connection is open.
+    Hold,
     /// Tell when it has ended.
     Wait,
     /// Tell whenever the log has grown.

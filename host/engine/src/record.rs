@@ -24,8 +24,27 @@ pub struct Container {
     pub auto_remove: bool,
     /// What `stop` sends first.
     pub stop_signal: Signal,
+    /// What an image made of it runs.
+    #[serde(default)]
+    pub run: RunConfig,
     /// What the backend is given.
     pub bundle: Bundle,
+}
+
+/// What a container runs, in the terms of an image's config: the image's own with what was asked
+/// for in place of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunConfig {
+    /// The program and the arguments that it always gets.
+    pub entrypoint: Vec<String>,
+    /// The program where there is no entrypoint, else more arguments.
+    pub cmd: Vec<String>,
+    /// `NAME=value` pairs, without those that every container gets.
+    pub env: Vec<String>,
+    /// `USER[:GROUP]`, by name or number; empty for the backend's default.
+    pub user: String,
+    /// The working directory; empty for the root directory.
+    pub working_dir: String,
 }
 
 /// The image of a container, as it was when the container was created.
@@ -161,6 +180,15 @@ pub struct Usage {
     pub size: u64,
     /// The bytes that removing all that do not run would free.
     pub reclaimable: u64,
+}
+
+/// What `prune` removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// The containers' ids.
+    pub ids: Vec<String>,
+    /// The bytes that their files had.
+    pub freed: u64,
 }
 
 /// What `check` found wrong with the containers, each a sentence for people.

@@ -9,12 +9,14 @@
 //! - `filesystem`: `wasi:filesystem` over it.
 //! - `compile`: from a module's bytes to machine code, and its cache.
 //! - `guest`: what a guest has in its store: streams, limits, time.
+//! - `interface`: what a program imports and exports.
 //! - `sandbox`: one guest's life.
 
 mod admit;
 mod compile;
 mod filesystem;
 mod guest;
+mod interface;
 mod sandbox;
 #[cfg(test)]
 mod tests;
@@ -29,6 +31,7 @@ use silo_isolation::{Barrier, Bundle, Error, IsolationBackend, Refusal, Result, 
 use silo_layers::Platform;
 
 use compile::Compiler;
+pub use interface::{Interface, interface};
 
 /// Runs WebAssembly programs. Making one costs nothing; wasmtime is set up with the first
 /// sandbox.

@@ -9,7 +9,7 @@ use silo_isolation::{Bundle, Mount, Process, Root};
 use silo_layers::{Image, Platform, Snapshot};
 
 pub(crate) use self::users::Accounts;
-use crate::{CreateOptions, Error, ExecOptions, Result, state::short};
+use crate::{CreateOptions, Error, ExecOptions, Result, RunConfig, state::short};
 
 /// Docker's, for Linux images that set none.
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -48,7 +48,8 @@ fn process(
     hostname: &str,
     accounts: &Accounts,
 ) -> Result<Process> {
-    let args = arguments(config, options);
+    let (entrypoint, cmd) = arguments(config, options);
+    let args = [entrypoint, cmd].concat();
     if args.is_empty() {
         return Err(Error::NoCommand { image: options.image.clone() });
     }
@@ -81,8 +82,26 @@ fn process(
     })
 }
 
+/// What a container of `image` runs, for an image that is made of it.
+pub(crate) fn run_config(image: &Image, options: &CreateOptions) -> RunConfig {
+    let config = image.config.config().clone().unwrap_or_default();
+    let (entrypoint, cmd) = arguments(&config, options);
+    let mut env = Environment::new(config.env().iter().flatten());
+    options.env.iter().for_each(|variable| env.set(variable));
+    let first = |asked: &Option<String>, own: &Option<String>| {
+        asked.clone().or_else(|| own.clone()).unwrap_or_default()
+    };
+    RunConfig {
+        entrypoint,
+        cmd,
+        env: env.into_pairs(),
+        user: first(&options.user, config.user()),
+        working_dir: first(&options.workdir, config.working_dir()),
+    }
+}
+
 /// Entrypoint and command as Docker merges them.
-fn arguments(config: &Config, options: &CreateOptions) -> Vec<String> {
+fn arguments(config: &Config, options: &CreateOptions) -> (Vec<String>, Vec<String>) {
     let entrypoint = match options.entrypoint.as_deref() {
         Some("") => Vec::new(),
         Some(program) => vec![program.to_owned()],
@@ -95,7 +114,7 @@ fn arguments(config: &Config, options: &CreateOptions) -> Vec<String> {
     } else {
         config.cmd().clone().unwrap_or_default()
     };
-    [entrypoint, command].concat()
+    (entrypoint, command)
 }
 
 /// The process of an exec session beside the first of `bundle`.

@@ -12,7 +12,8 @@ fn merged(config_json: &str, entrypoint: Option<&str>, args: &[&str]) -> Vec<Str
         args: args.iter().map(|&arg| arg.to_owned()).collect(),
         ..CreateOptions::default()
     };
-    arguments(&config(config_json), &options)
+    let (entrypoint, cmd) = arguments(&config(config_json), &options);
+    [entrypoint, cmd].concat()
 }
 
 #[test]

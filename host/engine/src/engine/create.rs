@@ -62,6 +62,7 @@ impl Engine {
             interactive: options.interactive,
             auto_remove: options.auto_remove,
             stop_signal: stop_signal(options, &image)?,
+            run: bundle::run_config(&image, options),
             bundle,
         };
         draft.publish(&container)?;

@@ -6,7 +6,7 @@ use silo_layers::Digest;
 
 use super::Engine;
 use crate::{
-    CheckReport, Error, Problem, Result, Status, Usage,
+    CheckReport, Error, Problem, Pruned, Result, Status, Usage,
     state::{Lock, Probe, short},
 };
 
@@ -24,6 +24,28 @@ impl Engine {
             }
         }
         Ok(found)
+    }
+
+    /// Removes the containers that do not run.
+    pub fn prune(&self) -> Result<Pruned> {
+        let mut pruned = Pruned::default();
+        for summary in self.list()?.containers {
+            if summary.state.status == Status::Running {
+                continue;
+            }
+            let id = summary.container.id;
+            let size = tree_size(&self.containers.directory(&id));
+            match self.remove(&id, false) {
+                Ok(()) => {
+                    pruned.freed += size;
+                    pruned.ids.push(id);
+                }
+                // Somebody has started or removed it meanwhile.
+                Err(Error::NotFound(_) | Error::Busy(_) | Error::WrongState { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(pruned)
     }
 
     /// What the containers occupy on the disk.

@@ -22,6 +22,7 @@ pub(crate) fn container(id: &str, name: &str) -> Container {
         interactive: false,
         auto_remove: false,
         stop_signal: Signal::TERM,
+        run: crate::RunConfig::default(),
         bundle: Bundle {
             id: id.to_owned(),
             platform,

@@ -94,6 +94,10 @@ fn answer(guest: &Guest, incoming: Incoming, peer: &Peer, request: Request) -> R
             guest.join(Member::waiting(peer.clone()));
             None
         }
+        Request::Hold => {
+            hold(guest, incoming, peer)?;
+            None
+        }
         Request::Follow => {
             follow(guest, peer);
             None
@@ -139,6 +143,16 @@ fn resize(
             sandbox.terminal().map_or(Ok(()), |terminal| terminal.resize(size))
         }),
     }
+}
+
+/// Lets the guest stand still until the client is gone.
+fn hold(guest: &Guest, mut incoming: Incoming, peer: &Peer) -> Result<()> {
+    guest.pause()?;
+    if peer.send(&Reply::Done).is_ok() {
+        // It has nothing to say, and is waited for.
+        let _ = incoming.next();
+    }
+    Ok(guest.resume()?)
 }
 
 /// Tells whenever the log has grown. This thread waits for a slow reader, not the guest's.

@@ -73,6 +73,8 @@ pub(super) struct Guest {
     copiers: Mutex<Vec<JoinHandle<()>>>,
     ended: Mutex<bool>,
     has_ended: Condvar,
+    /// How many want it to stand still.
+    holders: Mutex<u32>,
     /// Processes beside the first.
     pub(super) sessions: Sessions,
 }
@@ -88,6 +90,7 @@ impl Guest {
             copiers: Mutex::default(),
             ended: Mutex::new(false),
             has_ended: Condvar::new(),
+            holders: Mutex::new(0),
             sessions: Sessions::default(),
         }
     }
@@ -144,6 +147,35 @@ impl Guest {
     pub(super) fn stop(&self, signal: Signal, timeout: Duration) -> Result<(), BackendError> {
         self.signal(signal)?;
         if self.wait_at_most(timeout) { Ok(()) } else { self.signal(Signal::KILL) }
+    }
+
+    /// Lets it stand still until [`resume`](Self::resume) was called as often.
+    pub(super) fn pause(&self) -> Result<()> {
+        let mut holders = lock(&self.holders);
+        if *holders == 0 {
+            self.with_sandbox(|sandbox| match sandbox.pause() {
+                Some(pause) => pause.pause().map(Some),
+                None => Ok(None),
+            })?
+            .ok_or(crate::Error::NoPause)?;
+        }
+        *holders += 1;
+        Ok(())
+    }
+
+    /// Lets it go on unless somebody else holds it. One that has ended is success.
+    pub(super) fn resume(&self) -> Result<(), BackendError> {
+        let mut holders = lock(&self.holders);
+        *holders -= 1;
+        if *holders > 0 {
+            return Ok(());
+        }
+        match self
+            .with_sandbox(|sandbox| sandbox.pause().map_or(Ok(()), silo_isolation::Pause::resume))
+        {
+            Err(BackendError::WrongState { .. }) => Ok(()),
+            other => other,
+        }
     }
 
     /// Takes what goes to its stdin.

@@ -1,0 +1,114 @@
+//! `silo history`
+
+use std::{process::ExitCode, time::SystemTime};
+
+use clap::{ArgAction, Args};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use silo_layers::{Image, Platform};
+
+use crate::{
+    context::Context,
+    failure::Result,
+    format::{self, Column},
+    output, values,
+};
+
+/// Docker's columns.
+const COLUMNS: [Column; 5] = [
+    ("IMAGE", "ID"),
+    ("CREATED", "CreatedSince"),
+    ("CREATED BY", "CreatedBy"),
+    ("SIZE", "Size"),
+    ("COMMENT", "Comment"),
+];
+/// How much of a command is shown, in characters, as in Docker.
+const COMMAND_WIDTH: usize = 45;
+/// What stands for the id of an image that was only a step on the way.
+const MISSING: &str = "<missing>";
+
+/// Tell how an image was made, the newest step first
+#[derive(Debug, Args)]
+pub(crate) struct History {
+    /// Sizes and times for people
+    #[arg(short = 'H', long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    human: bool,
+    /// Whole ids and commands
+    #[arg(long)]
+    no_trunc: bool,
+    /// Ids alone
+    #[arg(short, long)]
+    quiet: bool,
+    /// Of the image for this platform
+    #[arg(long, value_name = "OS/ARCH", value_parser = values::platform)]
+    platform: Option<Platform>,
+    /// A template such as '{{.CreatedBy}} {{.Size}}', `table TEMPLATE`, or json
+    #[arg(long)]
+    format: Option<String>,
+    /// Name or id
+    image: String,
+}
+
+impl History {
+    pub(crate) fn run(self, context: &Context) -> Result<ExitCode> {
+        let image = context.store()?.resolve(&self.image, self.platform.as_slice())?;
+        let items = self.items(&image);
+        if self.quiet {
+            let ids = items.iter().filter_map(|item| item["ID"].as_str());
+            output::print(&ids.fold(String::new(), |all, id| all + id + "\n"))?;
+        } else {
+            output::print(&format::list(self.format.as_deref(), &COLUMNS, &items)?)?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// The fields that Docker gives a template, for each step.
+    fn items(&self, image: &Image) -> Vec<Value> {
+        let now = SystemTime::now();
+        let mut sizes = image.manifest.layers().iter().map(oci_spec::image::Descriptor::size);
+        let mut items: Vec<Value> = Vec::new();
+        for step in image.config.history().iter().flatten() {
+            let empty = step.empty_layer() == Some(true);
+            let size = if empty { 0 } else { sizes.next().unwrap_or_default() };
+            let text = |value: &Option<String>| value.clone().unwrap_or_default();
+            items.push(self.item(
+                &text(step.created()),
+                &text(step.created_by()),
+                &text(step.comment()),
+                size,
+                now,
+            ));
+        }
+        // An image need not say how its layers came to be.
+        items.extend(sizes.map(|size| self.item("", "", "", size, now)));
+        items.reverse();
+        if let Some(newest) = items.first_mut() {
+            let id = image.config_digest;
+            newest["ID"] = json!(if self.no_trunc { id.to_string() } else { id.short() });
+        }
+        items
+    }
+
+    fn item(&self, created: &str, by: &str, comment: &str, size: u64, now: SystemTime) -> Value {
+        let time = created.parse::<Timestamp>().ok().map(SystemTime::from);
+        let since = time.map_or_else(|| "N/A".to_owned(), |time| format::ago(now, time));
+        // Tabs and line ends of scripts would break the table.
+        let by = by.split_whitespace().collect::<Vec<_>>().join(" ");
+        json!({
+            "ID": MISSING,
+            "CreatedAt": created,
+            "CreatedSince": if self.human { since } else { created.to_owned() },
+            "CreatedBy": if self.no_trunc { by } else { shortened(&by) },
+            "Size": if self.human { format::size(size) } else { size.to_string() },
+            "Comment": comment,
+        })
+    }
+}
+
+fn shortened(text: &str) -> String {
+    if text.chars().count() <= COMMAND_WIDTH {
+        return text.to_owned();
+    }
+    text.chars().take(COMMAND_WIDTH - 1).chain(['…']).collect()
+}
