@@ -9,6 +9,7 @@
 mod support;
 
 mod bad_input;
+mod changes;
 mod crash;
 mod full_disk;
 mod hello;
@@ -17,6 +18,8 @@ mod isolation_wasi;
 mod linux_images;
 mod other_systems;
 mod parallel;
+mod save;
 mod two_platforms;
 mod verbs;
 mod wasm_images;
+mod webapp;

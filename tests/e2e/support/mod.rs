@@ -76,6 +76,11 @@ impl Silo {
         Some(silo)
     }
 
+    /// The program.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// A directory of this test's own.
     pub(crate) fn home(&self) -> &Path {
         self.home.path()
