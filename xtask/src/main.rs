@@ -5,15 +5,21 @@ mod bench;
 
 use anyhow::{Context as _, Result, bail};
 
-const USAGE: &str = "usage: cargo xtask bench start [ROUNDS]";
+const USAGE: &str = "usage: cargo xtask bench start|load [ROUNDS]";
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["bench", "start"] => bench::start::run(bench::ROUNDS),
-        ["bench", "start", rounds] => {
+    let (bench, rounds): (fn(usize) -> Result<()>, _) =
+        match args.iter().map(String::as_str).take(2).collect::<Vec<_>>().as_slice() {
+            ["bench", "start"] => (bench::start::run, bench::start::ROUNDS),
+            ["bench", "load"] => (bench::load::run, bench::load::ROUNDS),
+            _ => bail!(USAGE),
+        };
+    match &args[2..] {
+        [] => bench(rounds),
+        [rounds] => {
             let rounds = rounds.parse().ok().filter(|&rounds| rounds > 0);
-            bench::start::run(rounds.context(USAGE)?)
+            bench(rounds.context(USAGE)?)
         }
         _ => bail!(USAGE),
     }

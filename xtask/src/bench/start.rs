@@ -1,19 +1,22 @@
 //! `cargo xtask bench start`: how long a container takes that does nothing, and what an idle
 //! one costs.
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::Path, process::Command};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use super::{Contender, command, compare, done, peers};
+use super::{
+    Contender, command, compare, data, done, growth, left_out, peers,
+    silo::{self, Silo},
+    workplace,
+};
+
+/// How many rounds are run unless the command line says otherwise.
+pub(crate) const ROUNDS: usize = 50;
 
 /// A module that says hello and ends.
-const HELLO: &str = r#"(module
+pub(super) const HELLO: &str = r#"(module
   (import "wasi_snapshot_preview1" "fd_write"
     (func $fd_write (param i32 i32 i32 i32) (result i32)))
   (memory (export "memory") 1)
@@ -21,56 +24,16 @@ const HELLO: &str = r#"(module
   (func (export "_start")
     (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))))"#;
 
-/// silo on a store of its own.
-#[derive(Clone)]
-struct Silo {
-    program: PathBuf,
-    root: PathBuf,
-}
-
-impl Silo {
-    fn command(&self, args: &[&str]) -> Command {
-        let mut silo = command(&self.program, &["--root"]);
-        silo.arg(&self.root).args(args);
-        silo
-    }
-
-    fn contender(&self, name: &'static str, args: &'static [&'static str]) -> Contender {
-        let silo = self.clone();
-        Contender::new(name, move || silo.command(args))
-    }
-}
-
 pub(crate) fn run(rounds: usize) -> Result<()> {
-    let program = built()?;
+    let program = silo::built()?;
     let data = data()?;
-    let target = program.parent().context("the program lies in a directory")?;
-    // On a disk, where stores are; not in /tmp, which may be memory.
-    let work = tempfile::Builder::new().prefix("bench-").tempdir_in(target)?;
+    let work = workplace(&program)?;
     let silo = Silo { program, root: work.path().join("silo") };
 
     linux(&silo, &data.join("busybox/rootfs.tar"), work.path(), rounds)?;
     wasm(&silo, &data.join("bin/wasmtime"), work.path(), rounds)?;
+    growth::run(&silo, &data.join("busybox/rootfs.tar"), work.path(), rounds)?;
     idle(&silo)
-}
-
-/// The program, built as users have it.
-fn built() -> Result<PathBuf> {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo).args(["build", "--release", "--bin", "silo"]).status()?;
-    ensure!(built.success(), "silo cannot be built");
-    Ok(env::current_exe()?.with_file_name("silo"))
-}
-
-/// Where `.ci/setup` puts what the tests need, which is what this needs.
-fn data() -> Result<PathBuf> {
-    let data = env::var_os("SILO_TEST_DATA").map(PathBuf::from).or_else(|| {
-        let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-        let cache = cache.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")))?;
-        Some(cache.join("silo-test"))
-    });
-    data.filter(|data| data.join("busybox").exists())
-        .context("there is no test data; .ci/setup, as root, makes it")
 }
 
 fn linux(silo: &Silo, archive: &Path, work: &Path, rounds: usize) -> Result<()> {
@@ -81,12 +44,15 @@ fn linux(silo: &Silo, archive: &Path, work: &Path, rounds: usize) -> Result<()> 
     let args = &["run", "--rm", "--network", "none", "busybox", "true"];
     let mut contenders =
         vec![silo.contender("silo run --rm --network none", args), peers::bubblewrap(&rootfs)];
-    let docker = left_out(peers::Docker::start(archive, work));
+    let docker = left_out(peers::Docker::start(work).and_then(|docker| {
+        docker.import(archive)?;
+        Ok(docker)
+    }));
     let podman = left_out(peers::Podman::start(archive, work));
     contenders.extend(left_out(peers::oci_runtime("runc run", "runc", &rootfs, work)));
     contenders.extend(left_out(peers::oci_runtime("crun run", "crun", &rootfs, work)));
-    contenders.extend(podman.as_ref().map(peers::Podman::contender));
-    contenders.extend(docker.as_ref().map(peers::Docker::contender));
+    contenders.extend(podman.as_ref().map(|podman| podman.contender()));
+    contenders.extend(docker.as_ref().map(|docker| docker.client().contender()));
     compare("busybox true", contenders, rounds)
 }
 
@@ -135,9 +101,4 @@ fn idle(silo: &Silo) -> Result<()> {
     let shown = read();
     done(&mut silo.command(&["rm", "-f", &id]))?;
     shown
-}
-
-/// A peer that is there, or `None` after saying why it is not.
-fn left_out<T>(peer: Result<T>) -> Option<T> {
-    peer.map_err(|why| println!("left out: {why:#}\n")).ok()
 }
