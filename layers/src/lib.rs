@@ -14,6 +14,7 @@ mod files;
 pub mod image;
 mod media;
 mod pack;
+mod pipe;
 pub mod platform;
 pub mod progress;
 pub mod reference;

@@ -46,12 +46,7 @@ impl<R: Read> Hashing<R> {
     }
 
     pub(crate) fn digest(self) -> Digest {
-        self.finish().0
-    }
-
-    /// The digest, and what was read from.
-    pub(crate) fn finish(self) -> (Digest, R) {
-        (Digest::from_bytes(self.hasher.finalize().into()), self.reader)
+        Digest::from_bytes(self.hasher.finalize().into())
     }
 }
 
@@ -60,6 +55,35 @@ impl<R: Read> Read for Hashing<R> {
         let count = self.reader.read(buffer)?;
         self.hasher.update(&buffer[..count]);
         Ok(count)
+    }
+}
+
+/// Digests what is written.
+pub(crate) struct Digesting<W> {
+    writer: W,
+    hasher: Sha256,
+}
+
+impl<W> Digesting<W> {
+    pub(crate) fn new(writer: W) -> Self {
+        Self { writer, hasher: Sha256::new() }
+    }
+
+    /// The digest, and what was written to.
+    pub(crate) fn finish(self) -> (Digest, W) {
+        (Digest::from_bytes(self.hasher.finalize().into()), self.writer)
+    }
+}
+
+impl<W: Write> Write for Digesting<W> {
+    fn write(&mut self, content: &[u8]) -> io::Result<usize> {
+        let written = self.writer.write(content)?;
+        self.hasher.update(&content[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
     }
 }
 

@@ -82,7 +82,6 @@ fn add_image(
         .zip(diff_ids)
         .map(|(name, diff_id)| add_layer(store, work, files, path, name, diff_id, progress))
         .collect::<Result<Vec<Added>>>()?;
-    store.keep_trees(work, &layers)?;
     store.add_manifest(work, &content, &layers)
 }
 

@@ -11,7 +11,7 @@ use crate::{
     image::{Image, digest_of},
     media::{self, Role},
     progress::OnProgress,
-    store::{Added, LayerSource, Work, graph, refs::REF_NAME},
+    store::{LayerSource, Work, graph, refs::REF_NAME},
 };
 
 /// containerd's and Docker's annotation with the full name; OCI's own is then the tag alone.
@@ -109,27 +109,21 @@ impl Loader<'_> {
             .ok_or_else(|| digest_of(manifest.config()).map_or_else(|error| error, missing))?;
         let image = Image::new(digest, content, &config)?;
         self.store.add_document(self.work, &config)?;
-        let mut added = Vec::new();
         for (layer, diff_id) in image.layers() {
-            added.extend(self.copy_layer(layer, diff_id, &what())?);
+            self.copy_layer(layer, diff_id, &what())?;
         }
-        self.store.keep_trees(self.work, &added)
+        Ok(())
     }
 
-    fn copy_layer(
-        &mut self,
-        layer: &Descriptor,
-        diff_id: Digest,
-        image: &str,
-    ) -> Result<Option<Added>> {
+    fn copy_layer(&mut self, layer: &Descriptor, diff_id: Digest, image: &str) -> Result<()> {
         let digest = digest_of(layer)?;
-        if self.store.has_layer(digest, layer.size(), diff_id)? {
+        if self.store.has_layer(self.work, digest, layer.size(), diff_id)? {
             (self.progress)(crate::Progress::Started {
                 layer: format!("layer {digest}"),
                 size: Some(layer.size()),
             });
             (self.progress)(crate::Progress::Finished { diff_id, known: true });
-            return Ok(None);
+            return Ok(());
         }
         let Some(mut reader) = self.files.open(&blob_name(digest))? else {
             let what = image.to_owned();
@@ -142,7 +136,7 @@ impl Loader<'_> {
             diff_id: Some(diff_id),
             marked: false,
         };
-        self.store.add_layer(self.work, source, self.progress).map(Some)
+        self.store.add_layer(self.work, source, self.progress).map(drop)
     }
 
     /// A manifest, index or config, from the layout or else from the store.

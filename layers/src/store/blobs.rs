@@ -6,13 +6,10 @@ use std::{
     path::PathBuf,
 };
 
-use sha2::{Digest as _, Sha256};
-
 use super::{Store, Work};
 use crate::{
     Digest,
     error::{Error, Result},
-    files,
 };
 
 /// The longest manifest, index or config that is read into memory, in bytes.
@@ -58,20 +55,26 @@ impl Store {
         Ok(content)
     }
 
-    /// Adds a small blob. Returns its digest.
+    /// Adds a small blob, which is there once `work` is settled. Returns its digest.
     pub(crate) fn add_document(&self, work: &Work, content: &[u8]) -> Result<Digest> {
         let mut writer = BlobWriter::new(work)?;
         writer.write_all(content).map_err(Error::io("write", &writer.path))?;
-        writer.finish(self)
+        let digest = Digest::of(content);
+        writer.finish(self, work, digest)?;
+        Ok(digest)
+    }
+
+    /// Whether the store has a blob, or will have it with this work.
+    pub(crate) fn has_blob(&self, work: &Work, digest: Digest, size: u64) -> Result<bool> {
+        Ok(work.made().blobs.contains_key(&digest) || self.blob_size(digest)? == Some(size))
     }
 }
 
-/// A blob that is being written, to `tmp` until it is finished.
+/// A blob that is being written, to `tmp` until its [`Work`] is settled.
 #[derive(Debug)]
 pub(crate) struct BlobWriter {
     file: File,
     path: PathBuf,
-    hasher: Sha256,
     size: u64,
 }
 
@@ -82,37 +85,17 @@ impl BlobWriter {
             .tempfile_in(work.path(""))
             .and_then(|file| file.keep().map_err(Into::into))
             .map_err(Error::io("write in", &work.path("")))?;
-        Ok(Self { file, path, hasher: Sha256::new(), size: 0 })
+        Ok(Self { file, path, size: 0 })
     }
 
-    /// Puts the blob under its digest. Returns the digest.
-    pub(crate) fn finish(self, store: &Store) -> Result<Digest> {
-        let digest = self.digest();
-        let target = store.blob_path(digest);
-        if store.blob_size(digest)? == Some(self.size) {
+    /// The blob has this digest and is whole.
+    pub(crate) fn finish(self, store: &Store, work: &Work, digest: Digest) -> Result<()> {
+        if store.has_blob(work, digest, self.size)? {
             let _ = fs::remove_file(&self.path);
-            return Ok(digest);
+        } else {
+            work.made().blobs.insert(digest, self.path);
         }
-        self.file.sync_all().map_err(Error::io("sync", &self.path))?;
-        // Windows renames no open file.
-        drop(self.file);
-        fs::rename(&self.path, &target).map_err(Error::io("create", &target))?;
-        files::sync_dir(&store.root.join("blobs/sha256"))?;
-        Ok(digest)
-    }
-
-    /// The digest of what was written so far.
-    pub(crate) fn digest(&self) -> Digest {
-        Digest::from_bytes(self.hasher.clone().finalize().into())
-    }
-
-    /// Compares with the digest that the content must have.
-    pub(crate) fn matches(&self, expected: Digest) -> Result<()> {
-        let found = self.digest();
-        if found == expected {
-            return Ok(());
-        }
-        Err(Error::DigestMismatch { what: format!("blob {expected}"), expected, found })
+        Ok(())
     }
 
     /// Bytes written so far.
@@ -124,7 +107,6 @@ impl BlobWriter {
 impl Write for BlobWriter {
     fn write(&mut self, content: &[u8]) -> io::Result<usize> {
         let written = self.file.write(content)?;
-        self.hasher.update(&content[..written]);
         self.size += written as u64;
         Ok(written)
     }

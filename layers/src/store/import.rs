@@ -56,7 +56,6 @@ impl Store {
             config["config"] = options.config.clone();
         }
         let config = serde_json::to_vec(&config).map_err(unwritable)?;
-        self.keep_trees(&work, [&layer])?;
         let manifest = self.add_manifest(&work, &config, &[layer])?;
         self.name(&work, &manifest, options.name.as_ref())?;
         crate::image::digest_of(&manifest)

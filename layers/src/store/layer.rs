@@ -1,23 +1,24 @@
 //! Adding layers: one pass over the archive writes the blob and the tree, and digests both.
 
 use std::{
-    io::{self, BufReader, Read},
+    io::{self, ErrorKind, Read},
     path::PathBuf,
 };
 
-use super::{BlobWriter, Store, Work};
+use super::{
+    BlobWriter, Store, Work,
+    pipeline::{self, Passed},
+};
 use crate::{
     Digest,
     compression::Compression,
     error::{Error, Result},
-    files,
     progress::{OnProgress, Progress},
-    streams::{Hashing, Tee},
+    streams::Tee,
     tree::{Directory, Encoding, Writer},
-    unpack::{self, End},
+    unpack::End,
 };
 
-const BUFFER: usize = 256 << 10;
 /// How many bytes go by between two notes of progress.
 const STEP: u64 = 1 << 20;
 
@@ -35,21 +36,29 @@ pub(crate) struct Source<'a> {
     pub(crate) marked: bool,
 }
 
-/// A layer whose blob is in the store.
+/// A layer that is in the store once its [`Work`] is settled.
 #[derive(Clone, Debug)]
 pub(crate) struct Added {
     pub(crate) digest: Digest,
     pub(crate) size: u64,
     pub(crate) diff_id: Digest,
     pub(crate) compression: Compression,
-    /// Where the tree is until [`Store::keep_trees`] moves it; none if the store had it.
-    pub(super) tree: Option<PathBuf>,
 }
 
 impl Store {
-    /// Whether the store has a layer's blob and tree.
-    pub(crate) fn has_layer(&self, digest: Digest, size: u64, diff_id: Digest) -> Result<bool> {
-        Ok(self.layer_path(diff_id).exists() && self.blob_size(digest)? == Some(size))
+    /// Whether the store has a layer's blob and tree, or will have them with this work.
+    pub(crate) fn has_layer(
+        &self,
+        work: &Work,
+        digest: Digest,
+        size: u64,
+        diff_id: Digest,
+    ) -> Result<bool> {
+        Ok(self.has_tree(work, diff_id) && self.has_blob(work, digest, size)?)
+    }
+
+    fn has_tree(&self, work: &Work, diff_id: Digest) -> bool {
+        work.made().trees.contains_key(&diff_id) || self.layer_path(diff_id).exists()
     }
 
     /// Adds a layer's blob, and unpacks its tree unless the store has it. The store must be pinned.
@@ -63,91 +72,66 @@ impl Store {
         let size = blob.map(|(_, size)| size);
         progress(Progress::Started { layer: what.clone(), size });
         let reader = Noting { reader, read: 0, noted: 0, progress: &mut *progress };
-        let tee = Tee::new(reader, BlobWriter::new(work)?);
-        let mut input = BufReader::with_capacity(BUFFER, tee);
-        let result = self.read_layer(work, &mut input, &what, diff_id, marked);
-        let input = input.into_inner();
-        if let Some(error) = input.write_error {
+        let mut input = Tee::new(reader, BlobWriter::new(work)?);
+        let result = self.read_layer(work, &mut input, &what, diff_id);
+        let Tee { writer: blob_writer, write_error, .. } = input;
+        if let Some(error) = write_error {
             return Err(Error::io("write", &work.path(""))(error));
         }
-        let (compression, found, tree) = result?;
-        if let Some(expected) = size.filter(|size| *size != input.writer.size()) {
-            return Err(Error::SizeMismatch { what, expected, found: input.writer.size() });
+        let (Passed { compression, digest, diff_id: found, end }, tree) = result?;
+        if marked && end == Some(End::Unmarked) {
+            return Err(Error::Truncated { what });
+        }
+        if let Some(expected) = size.filter(|size| *size != blob_writer.size()) {
+            return Err(Error::SizeMismatch { what, expected, found: blob_writer.size() });
         }
         // The blob before the diffID: damage in transport is told from a wrong config.
-        let size = input.writer.size();
-        let digest = match blob {
-            Some((digest, _)) => input.writer.matches(digest).map(|()| digest)?,
-            None => input.writer.digest(),
-        };
+        if let Some((expected, _)) = blob.filter(|(expected, _)| *expected != digest) {
+            let what = format!("blob {expected}");
+            return Err(Error::DigestMismatch { what, expected, found: digest });
+        }
         check_diff_id(&what, diff_id, found)?;
-        input.writer.finish(self)?;
+        let size = blob_writer.size();
+        blob_writer.finish(self, work, digest)?;
         progress(Progress::Finished { diff_id: found, known: tree.is_none() });
-        Ok(Added { digest, size, diff_id: found, compression, tree })
+        work.made().trees.extend(tree.map(|tree| (found, tree)));
+        Ok(Added { digest, size, diff_id: found, compression })
     }
 
-    /// Reads a layer to its end. Returns how it was compressed, its diffID and its new tree, if any.
+    /// Reads a layer to its end. Returns what was found, and its new tree, if any.
     fn read_layer(
         &self,
         work: &Work,
-        input: &mut BufReader<impl Read>,
+        input: impl Read,
         what: &str,
         diff_id: Option<Digest>,
-        marked: bool,
-    ) -> Result<(Compression, Digest, Option<PathBuf>)> {
-        let compression = Compression::detect(input, what)?;
-        let mut hashing = Hashing::new(compression.decoder(&mut *input));
-        let known = diff_id.is_some_and(|diff_id| self.layer_path(diff_id).exists());
-        let tree = if known {
-            None
-        } else {
-            let (path, writer) = new_tree(work)?;
-            let archive = BufReader::with_capacity(BUFFER, &mut hashing);
-            if unpack::unpack(archive, writer, what)? == End::Unmarked && marked {
-                return Err(Error::Truncated { what: what.to_owned() });
-            }
-            Some(path)
-        };
-        // What follows the archive's end belongs to the digests too.
-        io::copy(&mut hashing, &mut io::sink()).map_err(Error::read(what))?;
-        let found = hashing.digest();
-        io::copy(input, &mut io::sink()).map_err(Error::read(what))?;
-        Ok((compression, found, tree))
-    }
-
-    /// Puts unpacked trees in their places, after they are on the disk.
-    pub(crate) fn keep_trees<'a>(
-        &self,
-        work: &Work,
-        layers: impl IntoIterator<Item = &'a Added>,
-    ) -> Result<()> {
-        let trees: Vec<_> = layers
-            .into_iter()
-            .filter_map(|layer| layer.tree.as_ref().map(|tree| (tree, layer.diff_id)))
-            .collect();
-        if trees.is_empty() {
-            return Ok(());
-        }
-        files::sync_tree(&work.path(""))?;
-        for (tree, diff_id) in trees {
-            let target = self.layer_path(diff_id);
-            match files::move_tree(tree, &target) {
-                // Another process was faster, or the image has the layer twice.
-                Err(_) if target.exists() => files::remove_tree(tree)?,
-                result => result?,
-            }
-        }
-        files::sync_dir(&self.root.join("layers"))
+    ) -> Result<(Passed, Option<PathBuf>)> {
+        let known = diff_id.is_some_and(|diff_id| self.has_tree(work, diff_id));
+        let (path, writer) = if known { None } else { Some(new_tree(work)?) }.unzip();
+        let passed = pipeline::read(input, writer, what).map_err(|error| full(work, error))?;
+        Ok((passed, path))
     }
 
     /// Unpacks a layer whose tree is missing from its blob.
     pub(crate) fn restore_layer(&self, work: &Work, digest: Digest, diff_id: Digest) -> Result<()> {
         let what = format!("layer {digest}");
-        let mut input = BufReader::with_capacity(BUFFER, self.open_blob(digest, &what)?);
-        let (compression, found, tree) =
-            self.read_layer(work, &mut input, &what, Some(diff_id), false)?;
-        check_diff_id(&what, Some(diff_id), found)?;
-        self.keep_trees(work, &[Added { digest, size: 0, diff_id, compression, tree }])
+        let archive = self.open_blob(digest, &what)?;
+        let (passed, tree) = self.read_layer(work, archive, &what, Some(diff_id))?;
+        check_diff_id(&what, Some(diff_id), passed.diff_id)?;
+        work.made().trees.extend(tree.map(|tree| (diff_id, tree)));
+        self.settle(work)
+    }
+}
+
+/// Whether blob or tree meets a full disk first is chance, and not told.
+fn full(work: &Work, error: Error) -> Error {
+    match error {
+        Error::Unpack { source, .. }
+            if matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
+        {
+            Error::io("write", &work.path(""))(source)
+        }
+        error => error,
     }
 }
 

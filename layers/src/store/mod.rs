@@ -22,6 +22,7 @@ mod index;
 mod layer;
 mod lock;
 mod packed;
+mod pipeline;
 pub(crate) mod refs;
 mod remove;
 mod resolve;

@@ -2,23 +2,21 @@
 
 use std::{
     io::{self, BufRead as _, BufReader, BufWriter, PipeWriter, Read},
-    path::PathBuf,
     thread,
 };
 
-use flate2::{Compression as Level, GzBuilder, write::GzEncoder};
+use flate2::{Compression as Level, GzBuilder};
 
 use super::{
     BlobWriter, Store, Work,
     layer::{Added, new_tree},
+    pipeline,
 };
 use crate::{
-    Digest,
     compression::Compression,
     error::{Error, Result},
     pack::Archive,
-    streams::{Hashing, Tee},
-    unpack,
+    streams::{Digesting, Tee},
 };
 
 const BUFFER: usize = 64 << 10;
@@ -65,36 +63,21 @@ impl Store {
         if start.iter().take(HEADER).all(|&byte| byte == 0) {
             return Ok(None);
         }
-        let blob: GzEncoder<BlobWriter> = GzBuilder::new().write(BlobWriter::new(work)?, LEVEL);
-        let mut hashing = Hashing::new(Tee::new(input, blob));
-        let unpacked = unpack_new(work, &mut hashing);
-        let (diff_id, tee) = hashing.finish();
-        if let Some(error) = tee.write_error {
-            return Err(Error::io("write", &work.path(""))(error));
+        let blob = GzBuilder::new().write(Digesting::new(BlobWriter::new(work)?), LEVEL);
+        let mut input = Tee::new(input, blob);
+        let (path, tree) = new_tree(work)?;
+        let passed = pipeline::read_as(Compression::None, &mut input, Some(tree), WHAT);
+        let Tee { writer: blob, write_error, .. } = input;
+        let place = work.path("");
+        let unwritten = || Error::io("write", &place);
+        if let Some(error) = write_error {
+            return Err(unwritten()(error));
         }
-        let tree = unpacked?;
-        let blob = tee.writer.finish().map_err(Error::io("write", &work.path("")))?;
+        let diff_id = passed?.diff_id;
+        let (digest, blob) = blob.finish().map_err(unwritten())?.finish();
         let size = blob.size();
-        let digest = blob.finish(self)?;
-        Ok(Some(Added::new(digest, size, diff_id, Compression::Gzip, tree)))
-    }
-}
-
-fn unpack_new(work: &Work, archive: &mut impl Read) -> Result<PathBuf> {
-    let (path, writer) = new_tree(work)?;
-    unpack::unpack(BufReader::with_capacity(BUFFER, &mut *archive), writer, WHAT)?;
-    io::copy(archive, &mut io::sink()).map_err(Error::read(WHAT))?;
-    Ok(path)
-}
-
-impl Added {
-    const fn new(
-        digest: Digest,
-        size: u64,
-        diff_id: Digest,
-        compression: Compression,
-        tree: PathBuf,
-    ) -> Self {
-        Self { digest, size, diff_id, compression, tree: Some(tree) }
+        blob.finish(self, work, digest)?;
+        work.made().trees.insert(diff_id, path);
+        Ok(Some(Added { digest, size, diff_id, compression: Compression::Gzip }))
     }
 }

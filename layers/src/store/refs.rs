@@ -33,12 +33,14 @@ impl Store {
         index.manifests().iter().cloned().map(entry).collect()
     }
 
-    /// Changes `index.json` in one step, or leaves it as it was if `change` fails.
+    /// Settles the work, then changes `index.json` in one step, or leaves it as it was if `change`
+    /// fails.
     pub(crate) fn change_entries<T>(
         &self,
         work: &Work,
         change: impl FnOnce(&mut Vec<Entry>) -> Result<T>,
     ) -> Result<T> {
+        self.settle(work)?;
         let _lock = Pin::exclusive(&self.root.join("index.lock"))?;
         let before = self.entries()?;
         let mut entries = before.clone();

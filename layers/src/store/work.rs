@@ -5,13 +5,16 @@
 //! was made and not yet locked for an abandoned one.
 
 use std::{
+    collections::BTreeMap,
     ffi::OsStr,
     fs, io,
     path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use super::{Pin, Store};
 use crate::{
+    Digest,
     error::{Error, Result},
     files,
 };
@@ -22,6 +25,15 @@ pub(crate) struct Work {
     dir: tempfile::TempDir,
     lock_path: PathBuf,
     lock: Option<Pin>,
+    made: Mutex<Made>,
+}
+
+/// What is whole and not in its place yet, by where it is.
+#[derive(Debug, Default)]
+pub(super) struct Made {
+    pub(super) blobs: BTreeMap<Digest, PathBuf>,
+    /// By diffID.
+    pub(super) trees: BTreeMap<Digest, PathBuf>,
 }
 
 impl Work {
@@ -34,12 +46,48 @@ impl Work {
             .map_err(Error::io("write in", &tmp))?;
         let lock_path = dir.path().with_extension("lock");
         let lock = Pin::exclusive(&lock_path)?;
-        Ok(Self { dir, lock_path, lock: Some(lock) })
+        Ok(Self { dir, lock_path, lock: Some(lock), made: Mutex::default() })
     }
 
     /// Where something of this name is made.
     pub(crate) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// What waits for [`Store::settle`].
+    pub(super) fn made(&self) -> MutexGuard<'_, Made> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store {
+    /// Puts all that was made in its place, durably. It is synced first and at once, however much
+    /// it is; where its names are comes after.
+    pub(crate) fn settle(&self, work: &Work) -> Result<()> {
+        let Made { blobs, trees } = std::mem::take(&mut *work.made());
+        if blobs.is_empty() && trees.is_empty() {
+            return Ok(());
+        }
+        files::sync_tree(&work.path(""))?;
+        for (digest, blob) in &blobs {
+            let target = self.blob_path(*digest);
+            fs::rename(blob, &target).map_err(Error::io("create", &target))?;
+        }
+        for (diff_id, tree) in &trees {
+            let target = self.layer_path(*diff_id);
+            match files::move_tree(tree, &target) {
+                // Another process was faster.
+                Err(_) if target.exists() => files::remove_tree(tree)?,
+                result => result?,
+            }
+        }
+        if !blobs.is_empty() {
+            files::sync_dir(&self.root().join("blobs/sha256"))?;
+        }
+        if !trees.is_empty() {
+            files::sync_dir(&self.root().join("layers"))?;
+        }
+        Ok(())
     }
 }
 

@@ -21,8 +21,8 @@ use super::{
 pub(crate) const ROUNDS: usize = 5;
 
 pub(crate) fn run(rounds: usize) -> Result<()> {
-    let images = image::made(&data()?)?;
     let program = silo::built()?;
+    let images = image::made(&data()?)?;
     let work = workplace(&program)?;
     let disk = Disk::new(work.path())?;
     let bench = Bench {

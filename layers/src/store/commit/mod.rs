@@ -81,7 +81,7 @@ impl Store {
         let mut history = self.history(image)?;
         history.push(entry(options, added.is_none())?);
         layers.extend(added.as_ref().map(layer).transpose()?);
-        self.publish_image(&work, image, added.as_ref(), &layers, history, options)
+        self.publish_image(&work, image, &layers, history, options)
     }
 
     /// Makes an image with one layer of all that the layers of `image` show together, and returns
@@ -93,7 +93,7 @@ impl Store {
         let added = self.add_packed(&work, |archive| pack::pack_tree(&files, archive))?;
         let layers: Vec<Layer> = added.as_ref().map(layer).transpose()?.into_iter().collect();
         let history = vec![entry(options, added.is_none())?];
-        self.publish_image(&work, image, added.as_ref(), &layers, history, options)
+        self.publish_image(&work, image, &layers, history, options)
     }
 
     /// The files of an image. The store must be pinned as long as they are used.
@@ -125,7 +125,6 @@ impl Store {
         &self,
         work: &Work,
         base: &Image,
-        added: Option<&Added>,
         layers: &[Layer],
         history: Vec<Value>,
         options: &CommitOptions,
@@ -146,7 +145,6 @@ impl Store {
             members.retain(|name, _| !matches!(&**name, "container" | "container_config" | "id"));
         }
         let config = serde_json::to_vec(&config).map_err(unwritable)?;
-        self.keep_trees(work, added)?;
         let descriptors = layers.iter().map(|layer| layer.descriptor.clone()).collect();
         let manifest = self.add_manifest_of(work, &config, descriptors)?;
         self.name(work, &manifest, options.name.as_ref())?;
