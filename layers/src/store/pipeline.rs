@@ -112,3 +112,91 @@ fn spawn<'scope, T: Send + 'scope>(
 fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|payload| panic::resume_unwind(payload))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::tree::{Directory, Encoding};
+
+    /// More than all pipes hold.
+    const LONG: usize = 16 << 20;
+
+    fn gzip(content: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(content).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// An archive of files that do not compress.
+    fn archive(names: &[&str]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        let mut state = 1_u32;
+        for name in names {
+            let content: Vec<u8> = std::iter::repeat_with(|| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 24) as u8
+            })
+            .take(LONG)
+            .collect();
+            let mut header = tar::Header::new_gnu();
+            header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+            header.set_size(LONG as u64);
+            header.set_mode(0o644);
+            header.set_cksum();
+            builder.append(&header, content.as_slice()).unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    fn unpacked(archive: impl Read) -> (tempfile::TempDir, Result<Passed>) {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = Writer::new(Directory::open_root(dir.path(), Encoding::host()).unwrap());
+        let passed = read(archive, Some(tree), "the layer");
+        (dir, passed)
+    }
+
+    #[test]
+    fn digests_are_of_all_bytes_compressed_or_not() {
+        let mut plain = archive(&["a", "b"]);
+        plain.extend(b"after the end");
+        for stored in [plain.clone(), gzip(&plain)] {
+            let (dir, passed) = unpacked(stored.as_slice());
+            let passed = passed.unwrap();
+            assert_eq!((passed.digest, passed.diff_id), (Digest::of(&stored), Digest::of(&plain)));
+            assert_eq!(passed.end, Some(End::Marked));
+            assert_eq!(std::fs::metadata(dir.path().join("b")).unwrap().len(), LONG as u64);
+        }
+    }
+
+    #[test]
+    fn what_is_not_unpacked_is_digested_all_the_same() {
+        let plain = archive(&["a"]);
+        let passed = read(gzip(&plain).as_slice(), None, "the layer").unwrap();
+        assert_eq!((passed.diff_id, passed.end), (Digest::of(&plain), None));
+    }
+
+    #[test]
+    fn the_first_error_of_the_archive_is_told_though_a_later_one_was_met_before() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::other("the disk is broken"))
+            }
+        }
+        for stored in [archive(&["../out"]), gzip(&archive(&["../out"]))] {
+            let (_dir, passed) = unpacked(stored.as_slice().chain(Broken));
+            let error = passed.map(|passed| passed.diff_id).unwrap_err();
+            assert!(matches!(error, Error::RefusedEntry { .. }), "{error:?}");
+        }
+        for stored in [archive(&["a"]), gzip(&archive(&["a"]))] {
+            let (_dir, passed) = unpacked(stored.as_slice().chain(Broken));
+            let error = passed.map(|passed| passed.diff_id).unwrap_err();
+            assert!(
+                matches!(&error, Error::Read { source, .. } if source.to_string() == "the disk is broken"),
+                "{error:?}"
+            );
+        }
+    }
+}

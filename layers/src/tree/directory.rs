@@ -113,35 +113,24 @@ impl Directory {
 
     /// All entries, whiteouts among them, in no particular order.
     pub fn entries(&self) -> io::Result<Vec<Entry>> {
+        self.listing().map(|(entries, _)| entries)
+    }
+
+    /// All entries, and whether what lowers have is hidden, for less than it costs to ask for both.
+    pub(crate) fn listing(&self) -> io::Result<(Vec<Entry>, bool)> {
+        if self.encoding == Encoding::Overlay {
+            return overlay::listing(&self.dir);
+        }
         let mut entries = Vec::new();
         for entry in self.dir.entries()? {
             let entry = entry?;
-            let host = entry.file_name();
-            let found = match self.encoding {
-                Encoding::Overlay => {
-                    let kind = self.kind_on_host(Path::new(&host), entry.file_type()?)?;
-                    Some((bytes_of(&host).into(), kind))
-                }
-                Encoding::Portable => match host.to_str() {
-                    Some(host) => self.decode(host, entry.file_type()?)?,
-                    None => None,
-                },
+            let found = match entry.file_name().to_str() {
+                Some(host) => self.decode(host, entry.file_type()?)?,
+                None => None,
             };
             entries.extend(found.map(|(name, kind)| Entry { name, kind }));
         }
-        Ok(entries)
-    }
-
-    fn kind_on_host(&self, name: &Path, file_type: cap_std::fs::FileType) -> io::Result<Kind> {
-        if file_type.is_dir() {
-            Ok(Kind::Directory)
-        } else if file_type.is_file() {
-            Ok(Kind::File)
-        } else if file_type.is_symlink() {
-            Ok(Kind::Symlink)
-        } else {
-            overlay::special_kind(&self.dir, name, file_type)
-        }
+        Ok((entries, self.is_opaque()?))
     }
 
     /// The guest's entry that a host name of the portable encoding stands for, if any.

@@ -2,9 +2,9 @@
 
 use std::{fs::File, io, path::Path};
 
-use cap_std::fs::{Dir, FileType};
+use cap_std::fs::Dir;
 
-use super::{Attributes, Kind, Special};
+use super::{Attributes, Entry, Kind, Special};
 
 fn unsupported<T>() -> io::Result<T> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "overlayfs's encoding is Linux's alone"))
@@ -14,7 +14,7 @@ pub(super) fn privileged() -> bool {
     false
 }
 
-pub(super) fn special_kind(_: &Dir, _: &Path, _: FileType) -> io::Result<Kind> {
+pub(super) fn listing(_: &Dir) -> io::Result<(Vec<Entry>, bool)> {
     unsupported()
 }
 

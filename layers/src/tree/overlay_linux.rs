@@ -3,15 +3,26 @@
 //! Names are single components, and each call either can't follow a symbolic link or is made for a
 //! kind that is none.
 
-use std::{ffi::CString, fs::File, io, path::Path, sync::OnceLock, time::SystemTime};
+use std::{
+    ffi::{CStr, CString},
+    fs::File,
+    io,
+    path::Path,
+    sync::OnceLock,
+    time::SystemTime,
+};
 
-use cap_std::fs::{Dir, FileType, FileTypeExt as _};
+use cap_std::fs::Dir;
 use rustix::{
-    fs::{self, AtFlags, Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, Uid, XattrFlags},
+    fd::OwnedFd,
+    fs::{
+        self, AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, Uid,
+        XattrFlags,
+    },
     io::Errno,
 };
 
-use super::{Attributes, Kind, Special};
+use super::{Attributes, Entry, Kind, Special};
 
 /// Whether this process is root of the machine: root elsewhere (in a user namespace) can neither make
 /// devices nor set `trusted.*` attributes (`user_namespaces(7)`, xattr(7)).
@@ -28,27 +39,47 @@ fn opaque_attribute() -> &'static str {
     if privileged() { "trusted.overlay.opaque" } else { "user.overlay.opaque" }
 }
 
-pub(super) fn special_kind(dir: &Dir, name: &Path, file_type: FileType) -> io::Result<Kind> {
-    if file_type.is_fifo() {
-        Ok(Kind::Fifo)
-    } else if file_type.is_block_device() {
-        Ok(Kind::BlockDevice)
-    } else if file_type.is_char_device() {
-        let device = fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?.st_rdev;
-        Ok(if device == 0 { Kind::Whiteout } else { Kind::CharDevice })
-    } else {
-        Ok(Kind::Socket)
+/// All entries of a directory, and whether it is opaque.
+pub(super) fn listing(dir: &Dir) -> io::Result<(Vec<Entry>, bool)> {
+    let directory = readable(dir, Path::new("."))?;
+    let opaque = is_marked_opaque(&directory)?;
+    let mut entries = Vec::new();
+    for entry in fs::Dir::new(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if !matches!(name.to_bytes(), b"." | b"..") {
+            let kind = kind(dir, name, entry.file_type())?;
+            entries.push(Entry { name: name.to_bytes().into(), kind });
+        }
     }
+    Ok((entries, opaque))
+}
+
+fn kind(dir: &Dir, name: &CStr, file_type: FileType) -> io::Result<Kind> {
+    let stat = || fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW);
+    Ok(match file_type {
+        FileType::RegularFile => Kind::File,
+        FileType::Directory => Kind::Directory,
+        FileType::Symlink => Kind::Symlink,
+        FileType::Fifo => Kind::Fifo,
+        FileType::Socket => Kind::Socket,
+        FileType::BlockDevice => Kind::BlockDevice,
+        FileType::CharacterDevice if stat()?.st_rdev == 0 => Kind::Whiteout,
+        FileType::CharacterDevice => Kind::CharDevice,
+        // Some file systems do not tell (readdir(3)).
+        FileType::Unknown => match FileType::from_raw_mode(stat()?.st_mode) {
+            FileType::Unknown => return Err(io::ErrorKind::InvalidData.into()),
+            file_type => kind(dir, name, file_type)?,
+        },
+    })
 }
 
 pub(super) fn make_special(dir: &Dir, name: &Path, special: Special, mode: u32) -> io::Result<()> {
     let (file_type, device) = match special {
-        Special::Fifo => (fs::FileType::Fifo, 0),
-        Special::Socket => (fs::FileType::Socket, 0),
-        Special::Char { major, minor } => {
-            (fs::FileType::CharacterDevice, fs::makedev(major, minor))
-        }
-        Special::Block { major, minor } => (fs::FileType::BlockDevice, fs::makedev(major, minor)),
+        Special::Fifo => (FileType::Fifo, 0),
+        Special::Socket => (FileType::Socket, 0),
+        Special::Char { major, minor } => (FileType::CharacterDevice, fs::makedev(major, minor)),
+        Special::Block { major, minor } => (FileType::BlockDevice, fs::makedev(major, minor)),
     };
     Ok(fs::mknodat(dir, name, file_type, Mode::from_raw_mode(mode & 0o7777), device)?)
 }
@@ -59,14 +90,18 @@ pub(super) fn device_numbers(rdev: u64) -> (u32, u32) {
 }
 
 /// The directory's own handle is a path only (`O_PATH`), which has no attributes.
-fn readable(dir: &Dir, name: &Path) -> io::Result<rustix::fd::OwnedFd> {
+fn readable(dir: &Dir, name: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     Ok(fs::openat(dir, name, flags, Mode::empty())?)
 }
 
 pub(super) fn is_opaque(dir: &Dir) -> io::Result<bool> {
+    is_marked_opaque(&readable(dir, Path::new("."))?)
+}
+
+fn is_marked_opaque(directory: &OwnedFd) -> io::Result<bool> {
     let mut value = [0; 1];
-    match fs::fgetxattr(readable(dir, Path::new("."))?, opaque_attribute(), &mut value) {
+    match fs::fgetxattr(directory, opaque_attribute(), &mut value) {
         Ok(length) => Ok(length == 1 && value == *b"y"),
         Err(Errno::NODATA | Errno::RANGE | Errno::OPNOTSUPP) => Ok(false),
         Err(errno) => Err(errno.into()),

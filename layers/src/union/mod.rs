@@ -87,7 +87,7 @@ impl UnionFs {
         };
         let mut lowers = Vec::with_capacity(snapshot.lowers.len());
         for lower in &snapshot.lowers {
-            lowers.push(LowerLayer { root: open(&lower.path)?, diff_id: lower.diff_id });
+            lowers.push(LowerLayer { root: Arc::new(open(&lower.path)?), diff_id: lower.diff_id });
         }
         let tables = Mutex::new(Tables::new(upper, work, lowers));
         Ok(Self { shared: Arc::new(Shared { tables, append: Mutex::new(()), access }) })

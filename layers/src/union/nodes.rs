@@ -121,7 +121,7 @@ impl Child {
 
 /// A lower of the snapshot.
 pub(super) struct LowerLayer {
-    pub(super) root: Directory,
+    pub(super) root: Arc<Directory>,
     pub(super) diff_id: Digest,
 }
 
@@ -205,7 +205,13 @@ impl Tables {
         let path = self.path(node)?;
         let root = match place {
             Place::Upper => self.upper.as_ref().ok_or(FsError::ReadOnly)?,
-            Place::Lower(index) => &self.lowers.get(index).ok_or(FsError::NotFound)?.root,
+            Place::Lower(index) => {
+                let root = &self.lowers.get(index).ok_or(FsError::NotFound)?.root;
+                if node == ROOT {
+                    return Ok(Arc::clone(root));
+                }
+                root
+            }
         };
         let open = Arc::new(root.open_dir_at(path.iter().map(|name| &**name))?);
         if self.handles.len() >= HANDLES {
@@ -254,21 +260,23 @@ impl Tables {
         let mut hidden = false;
         if in_upper {
             let directory = self.directory(node, Place::Upper)?;
-            for entry in directory.entries()? {
+            let entries;
+            (entries, hidden) = directory.listing()?;
+            for entry in entries {
                 children.entry(entry.name).or_default().add_upper(entry.kind);
             }
-            hidden = !candidates.is_empty() && directory.is_opaque()?;
         }
-        for (position, &layer) in candidates.iter().enumerate() {
+        for layer in candidates {
             if hidden {
                 break;
             }
             let directory = self.directory(node, Place::Lower(layer))?;
-            for entry in directory.entries()? {
+            let entries;
+            (entries, hidden) = directory.listing()?;
+            for entry in entries {
                 children.entry(entry.name).or_default().add_lower(entry.kind, layer);
             }
             lowers.push(layer);
-            hidden = position + 1 < candidates.len() && directory.is_opaque()?;
         }
         children.retain(|_, child| {
             child.lower.take_if(|lower| lower.kind == Kind::Whiteout);
@@ -346,7 +354,7 @@ impl Tables {
     fn stat_removed(&self, node: Node) -> FsResult<Stat> {
         let Data::File(file) = &self.node(node)?.data else { return Err(FsError::NotFound) };
         let file = file.any_open().ok_or(FsError::NotFound)?;
-        let any_root = self.upper.as_ref().or(self.lowers.first().map(|lower| &lower.root));
+        let any_root = self.upper.as_ref().or(self.lowers.first().map(|lower| &*lower.root));
         Ok(any_root.ok_or(FsError::NotFound)?.stat_file(&file)?)
     }
 
