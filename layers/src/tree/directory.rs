@@ -170,11 +170,15 @@ impl Directory {
         }
     }
 
-    /// Hides what lowers have in this directory.
+    /// Hides what lowers have in this directory. Its times stay.
     pub fn set_opaque(&self) -> io::Result<()> {
         match self.encoding {
             Encoding::Overlay => overlay::set_opaque(&self.dir),
-            Encoding::Portable => self.dir.write(names::OPAQUE, b""),
+            Encoding::Portable => {
+                let times = self.stat_self()?;
+                self.dir.write(names::OPAQUE, b"")?;
+                self.set_own_times(Some(times.atime), Some(times.mtime))
+            }
         }
     }
 
@@ -509,6 +513,16 @@ impl Directory {
     pub(crate) fn set_own_mode(&self, mode: u32) -> io::Result<()> {
         match self.encoding {
             Encoding::Overlay => overlay::set_mode(&self.dir, Path::new("."), mode),
+            Encoding::Portable => Ok(()),
+        }
+    }
+
+    /// Sets the group of an entry; nothing where the encoding has none or without privilege.
+    pub(crate) fn set_group(&self, name: &[u8], group: u32) -> io::Result<()> {
+        match self.encoding {
+            Encoding::Overlay => {
+                overlay::set_group(&self.dir, &self.host_name(name, Kind::File)?, group)
+            }
             Encoding::Portable => Ok(()),
         }
     }

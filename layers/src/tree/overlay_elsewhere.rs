@@ -38,6 +38,10 @@ pub(super) fn set_mode(_: &Dir, _: &Path, _: u32) -> io::Result<()> {
     unsupported()
 }
 
+pub(super) fn set_group(_: &Dir, _: &Path, _: u32) -> io::Result<()> {
+    unsupported()
+}
+
 pub(super) fn exchange(_: &Dir, _: &Path, _: &Dir, _: &Path) -> io::Result<()> {
     unsupported()
 }

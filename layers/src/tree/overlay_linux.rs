@@ -117,6 +117,14 @@ pub(super) fn set_mode(dir: &Dir, name: &Path, mode: u32) -> io::Result<()> {
     Ok(fs::chmodat(dir, name, Mode::from_raw_mode(mode & 0o7777), AtFlags::empty())?)
 }
 
+pub(super) fn set_group(dir: &Dir, name: &Path, group: u32) -> io::Result<()> {
+    if !privileged() {
+        return Ok(());
+    }
+    let group = Some(Gid::from_raw(group));
+    Ok(fs::chownat(dir, name, None, group, AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
 /// Lets two entries change places at once.
 pub(super) fn exchange(dir: &Dir, name: &Path, to: &Dir, to_name: &Path) -> io::Result<()> {
     Ok(fs::renameat_with(dir, name, to, to_name, RenameFlags::EXCHANGE)?)

@@ -1,12 +1,15 @@
 //! Making, removing and renaming entries.
 
-use std::{fs, sync::Arc};
+use std::{fs, io, sync::Arc};
 
 use super::{
     FsError, FsResult, Node, ROOT,
     nodes::{Place, Tables},
 };
 use crate::tree::{Directory, Kind};
+
+/// `S_ISGID` of inode(7).
+const SET_GROUP_ID: u32 = 0o2000;
 
 /// What a name stands for in the layers, as far as changing it matters.
 #[derive(Clone, Copy)]
@@ -26,6 +29,28 @@ impl Slot {
     }
 }
 
+/// What a new entry has from its directory: with set-group-ID there, the group, and directories the bit
+/// itself (inode(7), `S_ISGID`).
+#[derive(Clone, Copy)]
+struct Legacy {
+    group: Option<u32>,
+}
+
+impl Legacy {
+    fn of(directory: &Directory) -> io::Result<Self> {
+        let stat = directory.stat_self()?;
+        Ok(Self { group: (stat.mode & SET_GROUP_ID != 0).then_some(stat.gid) })
+    }
+
+    const fn directory_mode(self) -> u32 {
+        if self.group.is_some() { SET_GROUP_ID } else { 0 }
+    }
+
+    fn give_group(self, directory: &Directory, name: &[u8]) -> io::Result<()> {
+        self.group.map_or(Ok(()), |group| directory.set_group(name, group))
+    }
+}
+
 impl Tables {
     fn slot(&mut self, parent: Node, name: &[u8]) -> FsResult<Slot> {
         Ok(self.children(parent)?.get(name).map_or(
@@ -38,13 +63,14 @@ impl Tables {
         ))
     }
 
-    /// Makes the new entry `name` by `make`, which gets a directory and the name to make it by.
+    /// Makes the new entry `name` by `make`, which gets a directory and the name to make it by, and
+    /// what the entry inherits.
     fn make<T>(
         &mut self,
         parent: Node,
         name: &[u8],
         kind: Kind,
-        make: impl FnOnce(&Directory, &[u8]) -> std::io::Result<T>,
+        make: impl FnOnce(&Directory, &[u8], Legacy) -> io::Result<T>,
     ) -> FsResult<(Node, T)> {
         let slot = self.slot(parent, name)?;
         if slot.visible.is_some() {
@@ -52,16 +78,17 @@ impl Tables {
         }
         self.copy_up(parent)?;
         let upper = self.directory(parent, Place::Upper)?;
+        let legacy = Legacy::of(&upper)?;
         let made = if slot.upper.is_some() {
             let (work, temporary) = (self.work()?, self.temporary_name());
-            let made = make(&work, &temporary)?;
+            let made = make(&work, &temporary, legacy)?;
             if kind == Kind::Directory {
                 work.open_dir(&temporary)?.set_opaque()?;
             }
             work.replace(&temporary, kind, &upper, name, slot.upper)?;
             made
         } else {
-            make(&upper, name)?
+            make(&upper, name, legacy)?
         };
         let node = self.add(parent, name, kind, Place::Upper, Vec::new())?;
         self.move_node(node, parent, name)?;
@@ -74,8 +101,16 @@ impl Tables {
         name: &[u8],
         mode: u32,
     ) -> FsResult<(Node, Arc<fs::File>)> {
-        let (node, file) = self
-            .make(parent, name, Kind::File, |directory, name| directory.create_file(name, mode))?;
+        let make = |directory: &Directory, name: &[u8], legacy: Legacy| {
+            let file = directory.create_file(name, mode)?;
+            legacy.give_group(directory, name)?;
+            // The mask of whoever runs this process is not the guest's (umask(2)).
+            if directory.stat_file(&file)?.mode != mode & 0o7777 {
+                directory.set_mode(name, mode)?;
+            }
+            Ok(file)
+        };
+        let (node, file) = self.make(parent, name, Kind::File, make)?;
         let file = Arc::new(file);
         self.note_open(node, &file)?;
         Ok((node, file))
@@ -87,7 +122,11 @@ impl Tables {
         name: &[u8],
         mode: u32,
     ) -> FsResult<Node> {
-        let make = |directory: &Directory, name: &[u8]| directory.make_dir(name, mode);
+        let make = |directory: &Directory, name: &[u8], legacy: Legacy| {
+            directory.make_dir(name, 0o700)?;
+            legacy.give_group(directory, name)?;
+            directory.set_mode(name, mode & 0o1777 | legacy.directory_mode())
+        };
         Ok(self.make(parent, name, Kind::Directory, make)?.0)
     }
 
@@ -97,7 +136,10 @@ impl Tables {
         name: &[u8],
         target: &[u8],
     ) -> FsResult<Node> {
-        let make = |directory: &Directory, name: &[u8]| directory.symlink(name, target);
+        let make = |directory: &Directory, name: &[u8], legacy: Legacy| {
+            directory.symlink(name, target)?;
+            legacy.give_group(directory, name)
+        };
         Ok(self.make(parent, name, Kind::Symlink, make)?.0)
     }
 
@@ -109,13 +151,13 @@ impl Tables {
         if self.slot(parent, name)?.visible.is_some() {
             return Err(FsError::Exists);
         }
+        let inode = self.inode(node)?;
         self.copy_up(node)?;
         let (source, source_name, _) = self.location(node)?;
-        let make = |directory: &Directory, name: &[u8]| {
+        let make = |directory: &Directory, name: &[u8], _| {
             source.hard_link(&source_name, kind, directory, name)
         };
         self.make(parent, name, kind, make)?;
-        let inode = *self.node_mut(node)?.inode.get_or_insert(node);
         if let Some(identity) = self.stat(node)?.identity {
             self.linked.insert(identity, inode);
         }
@@ -192,6 +234,13 @@ impl Tables {
         }
         if kind == Kind::Directory && self.is_within(to.0, node)? {
             return Err(FsError::Invalid);
+        }
+        if target.visible == Some(Kind::Directory) {
+            let above = self.lookup(to.0, to.1)?;
+            // Which is what is in its way, whatever the source is (rename(2)).
+            if self.is_within(from.0, above)? {
+                return Err(FsError::NotEmpty);
+            }
         }
         if self.is_target_taken(kind, node, to, target)? {
             return Ok(());

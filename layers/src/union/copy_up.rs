@@ -5,21 +5,19 @@ use std::{fs, io, sync::Arc};
 use super::{
     FsError, FsResult, Node, ROOT,
     nodes::{Data, Name, Place, Tables},
+    sparse,
 };
 use crate::tree::{Directory, Kind};
 
 impl Tables {
     /// Puts a node into the upper, with all directories above it.
     pub(super) fn copy_up(&mut self, node: Node) -> FsResult<()> {
-        self.copy_up_as(node, true)
+        self.copy_up_to(node, u64::MAX)
     }
 
-    /// As [`copy_up`](Self::copy_up), but a regular file arrives empty.
-    pub(super) fn copy_up_empty(&mut self, node: Node) -> FsResult<()> {
-        self.copy_up_as(node, false)
-    }
-
-    fn copy_up_as(&mut self, node: Node, content: bool) -> FsResult<()> {
+    /// As [`copy_up`](Self::copy_up), but of a regular file at most the first `length` bytes: the rest
+    /// is about to be cut off.
+    pub(super) fn copy_up_to(&mut self, node: Node, length: u64) -> FsResult<()> {
         let mut missing = Vec::new();
         let mut at = node;
         while self.node(at)?.place != Place::Upper {
@@ -33,56 +31,31 @@ impl Tables {
             at = self.node(at)?.parent;
         }
         while let Some(next) = missing.pop() {
-            self.copy_one_up(next, content)?;
+            self.copy_one_up(next, length)?;
         }
         Ok(())
     }
 
-    /// Copies a node up whose parent is in the upper.
-    fn copy_one_up(&mut self, node: Node, content: bool) -> FsResult<()> {
+    /// Copies a node up whose parent is in the upper. It is made in the work directory, so that it
+    /// appears whole.
+    fn copy_one_up(&mut self, node: Node, length: u64) -> FsResult<()> {
         let (from, name, kind) = self.location(node)?;
         let parent = self.node(node)?.parent;
         let to = self.directory(parent, Place::Upper)?;
         let parent_times = to.stat_self()?;
-        match kind {
-            Kind::File => self.copy_file_up(&from, &to, &name, content)?,
-            Kind::Directory => to.make_dir(&name, 0o700)?,
-            Kind::Symlink => to.symlink(&name, &from.read_link(&name)?)?,
-            _ => to.make_special(&name, from.read_special(&name, kind)?, 0o600)?,
-        }
-        if kind != Kind::File {
-            to.set_attributes(&name, kind, &from.attributes(&name, kind)?)?;
-        }
-        // A copy is no change: overlayfs keeps the parent's times as well.
-        to.set_own_times(Some(parent_times.atime), Some(parent_times.mtime))?;
-        self.moved_up(node)
-    }
-
-    /// Copies a file by way of the work directory, so that it appears whole.
-    fn copy_file_up(
-        &mut self,
-        from: &Directory,
-        to: &Directory,
-        name: &Name,
-        content: bool,
-    ) -> FsResult<()> {
-        let attributes = from.attributes(name, Kind::File)?;
-        let work = self.work()?;
-        let temporary = self.temporary_name();
+        let (work, temporary) = (self.work()?, self.temporary_name());
         let copied = (|| -> io::Result<()> {
-            let mut copy = work.create_file(&temporary, 0o600)?;
-            if content {
-                io::copy(&mut from.open_file(name, false)?, &mut copy)?;
-            }
-            work.set_file_attributes(&copy, &attributes)?;
-            drop(copy);
-            work.rename(&temporary, Kind::File, to, name)
+            copy(&from, &name, kind, &work, &temporary, length)?;
+            work.rename(&temporary, kind, &to, &name)
         })();
         if copied.is_err() {
             // What is left is removed with the work directory at the latest.
-            let _ = work.remove(&temporary, Kind::File);
+            let _ = work.remove(&temporary, kind);
         }
-        Ok(copied?)
+        copied?;
+        // A copy is no change: overlayfs keeps the parent's times as well.
+        to.set_own_times(Some(parent_times.atime), Some(parent_times.mtime))?;
+        self.moved_up(node)
     }
 
     /// Puts a directory with all that is visible in it into the upper. Returns those of it and the
@@ -118,6 +91,7 @@ impl Tables {
     }
 
     /// Takes from a directory, which is now where no lower shows through, what hid the lowers' entries.
+    /// To the guest that is no change.
     pub(super) fn detach(&mut self, directory: Node) -> FsResult<()> {
         let mut whiteouts = Vec::new();
         self.children(directory)?.retain(|name, child| {
@@ -129,9 +103,11 @@ impl Tables {
         });
         if !whiteouts.is_empty() {
             let upper = self.directory(directory, Place::Upper)?;
+            let times = upper.stat_self()?;
             for name in whiteouts {
                 upper.remove(&name, Kind::Whiteout)?;
             }
+            upper.set_own_times(Some(times.atime), Some(times.mtime))?;
         }
         if let Data::Directory(data) = &mut self.node_mut(directory)?.data {
             data.lowers.clear();
@@ -160,4 +136,32 @@ impl Tables {
         }
         Ok(())
     }
+}
+
+/// Copies an entry, of a regular file at most the first `length` bytes; of a directory only itself.
+fn copy(
+    from: &Directory,
+    name: &[u8],
+    kind: Kind,
+    to: &Directory,
+    to_name: &[u8],
+    length: u64,
+) -> io::Result<()> {
+    let attributes = from.attributes(name, kind)?;
+    let atime = from.stat(name, kind)?.atime;
+    match kind {
+        Kind::File => {
+            let copy = to.create_file(to_name, 0o600)?;
+            if length > 0 {
+                sparse::copy(&from.open_file(name, false)?, &copy, length)?;
+            }
+            to.set_file_attributes(&copy, &attributes)?;
+            return copy.set_times(fs::FileTimes::new().set_accessed(atime));
+        }
+        Kind::Directory => to.make_dir(to_name, 0o700)?,
+        Kind::Symlink => to.symlink(to_name, &from.read_link(name)?)?,
+        _ => to.make_special(to_name, from.read_special(name, kind)?, 0o600)?,
+    }
+    to.set_attributes(to_name, kind, &attributes)?;
+    to.set_times(to_name, kind, Some(atime), None)
 }

@@ -1,15 +1,8 @@
 //! Open files.
 
-use std::{
-    fs, io,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::SystemTime,
-};
+use std::{fs, io, sync::Arc, time::SystemTime};
 
-use super::{FsError, FsResult, Metadata, Node, OpenOptions, UnionFs};
+use super::{FsError, FsResult, Metadata, Node, OpenOptions, UnionFs, nodes::Moved};
 
 /// An open regular file. Positions are in bytes from the start; the file has no position of its own.
 /// It stays open, and keeps its content, when its name is removed.
@@ -19,9 +12,8 @@ pub struct File {
     node: Node,
     options: OpenOptions,
     opened: Arc<fs::File>,
-    /// Of a file open in a lower: whether the node was copied up since, and the copy.
-    moved: Option<Arc<AtomicBool>>,
-    copy: OnceLock<Arc<fs::File>>,
+    /// Of a file open in a lower: the copy, once it was made.
+    moved: Option<Arc<Moved>>,
 }
 
 impl File {
@@ -30,9 +22,9 @@ impl File {
         node: Node,
         options: OpenOptions,
         opened: Arc<fs::File>,
-        moved: Option<Arc<AtomicBool>>,
+        moved: Option<Arc<Moved>>,
     ) -> Self {
-        Self { fs, node, options, opened, moved, copy: OnceLock::new() }
+        Self { fs, node, options, opened, moved }
     }
 
     /// The file's node.
@@ -49,14 +41,7 @@ impl File {
 
     /// The host's file: that of the upper once there is one.
     fn host(&self) -> &fs::File {
-        let Some(moved) = &self.moved else { return &self.opened };
-        if !moved.load(Ordering::Acquire) {
-            return &self.opened;
-        }
-        // Where the copy has lost its name already, the lower's file still has the content of before.
-        self.copy.get_or_init(|| {
-            self.fs.open_copy(self.node).unwrap_or_else(|_| Arc::clone(&self.opened))
-        })
+        self.moved.as_ref().and_then(|moved| moved.get()).unwrap_or(&self.opened)
     }
 
     /// Reads at `offset`; 0 at the end of the file. Fewer bytes than fit may be read.

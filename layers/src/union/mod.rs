@@ -18,6 +18,7 @@ mod file;
 mod nodes;
 mod raw;
 mod resolve;
+mod sparse;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -109,10 +110,6 @@ impl UnionFs {
         self.shared.append.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn open_copy(&self, node: Node) -> FsResult<Arc<std::fs::File>> {
-        self.tables().open_here(node, false)
-    }
-
     /// The node `name` in `parent`. Follows no link; `.` and `..` are refused.
     pub fn lookup(&self, parent: Node, name: &str) -> FsResult<Node> {
         self.tables().lookup(parent, resolve::check_name(name)?)
@@ -187,6 +184,15 @@ impl UnionFs {
         if options.truncate && !options.writes() {
             return Err(FsError::Invalid);
         }
+        let file = self.open_up_to(node, options, if options.truncate { 0 } else { u64::MAX })?;
+        if options.truncate {
+            file.set_len(0)?;
+        }
+        Ok(file)
+    }
+
+    /// Opens a regular file of which at most so many bytes will be wanted.
+    fn open_up_to(&self, node: Node, options: OpenOptions, length: u64) -> FsResult<File> {
         let mut tables = self.tables();
         match tables.node(node)?.kind {
             Kind::File => {}
@@ -198,15 +204,12 @@ impl UnionFs {
             if self.shared.access == Access::ReadOnly {
                 return Err(FsError::ReadOnly);
             }
-            if options.truncate { tables.copy_up_empty(node)? } else { tables.copy_up(node)? }
+            tables.copy_up_to(node, length)?;
         }
         let opened = tables.open_here(node, options.writes())?;
-        if options.truncate {
-            opened.set_len(0)?;
-        }
-        let state = tables.node(node)?;
-        let moved = match (&state.data, state.place) {
-            (Data::File(file), Place::Lower(_)) => Some(Arc::clone(&file.moved)),
+        let state = tables.node_mut(node)?;
+        let moved = match (&mut state.data, state.place) {
+            (Data::File(file), Place::Lower(_)) => Some(file.moved()),
             _ => None,
         };
         drop(tables);
@@ -240,7 +243,7 @@ impl UnionFs {
         Ok((node, File::new(self.clone(), node, OpenOptions::READ_WRITE, file, None)))
     }
 
-    /// Makes a directory.
+    /// Makes a directory. Of `mode`, permissions and the sticky bit count, as for mkdir(2).
     pub fn mkdir(&self, parent: Node, name: &str, mode: u32) -> FsResult<Node> {
         let name = resolve::check_name(name)?;
         self.refuse_existing(parent, name)?;
@@ -284,8 +287,11 @@ impl UnionFs {
     /// Moves an entry, in place of one of the same sort if there is one. A directory that lowers take part
     /// in is copied up whole.
     pub fn rename(&self, parent: Node, name: &str, to: Node, to_name: &str) -> FsResult<()> {
-        let (name, to_name) = (resolve::check_name(name)?, resolve::check_name(to_name)?);
-        self.changing()?.rename((parent, name), (to, to_name))
+        let name = resolve::check_name(name)?;
+        let mut tables = self.changing()?;
+        // That there is nothing to move is told before what is wrong with its new name.
+        tables.lookup(parent, name)?;
+        tables.rename((parent, name), (to, resolve::check_name(to_name)?))
     }
 
     /// Sets the times given, of a symbolic link itself.
@@ -296,6 +302,9 @@ impl UnionFs {
         mtime: Option<SystemTime>,
     ) -> FsResult<()> {
         let mut tables = self.changing()?;
+        if atime.is_none() && mtime.is_none() {
+            return Ok(());
+        }
         tables.copy_up(node)?;
         if node == ROOT {
             return Ok(tables.directory(ROOT, Place::Upper)?.set_own_times(atime, mtime)?);
@@ -306,7 +315,8 @@ impl UnionFs {
 
     /// Cuts a regular file or extends it with zeros, to a length in bytes.
     pub fn set_len(&self, node: Node, length: u64) -> FsResult<()> {
-        self.open_file(node, OpenOptions { write: true, ..OpenOptions::default() })?.set_len(length)
+        let options = OpenOptions { write: true, ..OpenOptions::default() };
+        self.open_up_to(node, options, length)?.set_len(length)
     }
 
     /// Sets the lower twelve bits of `st_mode`. `Unsupported` for a symbolic link.

@@ -6,10 +6,7 @@
 use std::{
     collections::HashMap,
     fs,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock, Weak},
 };
 
 use super::{FsError, FsResult, Node, ROOT};
@@ -63,15 +60,28 @@ pub(super) struct DirectoryState {
 
 #[derive(Default)]
 pub(super) struct FileState {
-    /// What is open, so that a file without a name can still be asked for its metadata.
+    /// What is open, so that a file without a name can still be asked for its metadata; what is open
+    /// in a lower comes before what is open in the upper.
     pub(super) open: Vec<Weak<fs::File>>,
-    /// Told to those who read from a lower once the file is copied up.
-    pub(super) moved: Arc<AtomicBool>,
+    moved: Weak<Moved>,
 }
 
+/// The copy of a file in the upper, for those who opened it in a lower before there was one.
+pub(super) type Moved = OnceLock<Arc<fs::File>>;
+
 impl FileState {
-    pub(super) fn any_open(&self) -> Option<Arc<fs::File>> {
-        self.open.iter().find_map(Weak::upgrade)
+    /// Where to look for the copy that may be made later.
+    pub(super) fn moved(&mut self) -> Arc<Moved> {
+        self.moved.upgrade().unwrap_or_else(|| {
+            let moved = Arc::default();
+            self.moved = Arc::downgrade(&moved);
+            moved
+        })
+    }
+
+    /// The file as it is now, if anyone has it open.
+    pub(super) fn latest_open(&self) -> Option<Arc<fs::File>> {
+        self.open.iter().rev().find_map(Weak::upgrade)
     }
 }
 
@@ -353,7 +363,7 @@ impl Tables {
 
     fn stat_removed(&self, node: Node) -> FsResult<Stat> {
         let Data::File(file) = &self.node(node)?.data else { return Err(FsError::NotFound) };
-        let file = file.any_open().ok_or(FsError::NotFound)?;
+        let file = file.latest_open().ok_or(FsError::NotFound)?;
         let any_root = self.upper.as_ref().or(self.lowers.first().map(|lower| &*lower.root));
         Ok(any_root.ok_or(FsError::NotFound)?.stat_file(&file)?)
     }
@@ -376,11 +386,17 @@ impl Tables {
         let state = self.node_mut(node)?;
         state.place = Place::Upper;
         state.stat = None;
-        if let Data::File(file) = &mut state.data {
-            file.moved.store(true, Ordering::Release);
-        }
+        let readers = match &state.data {
+            Data::File(file) => file.moved.upgrade(),
+            _ => None,
+        };
         let (parent, name, kind) = (state.parent, state.name.clone(), state.kind);
         self.children(parent)?.entry(name).or_default().upper = Some(kind);
+        if let Some(moved) = readers {
+            let copy = self.open_here(node, false)?;
+            // Nobody but this function sets it, and a file moves once.
+            let _ = moved.set(copy);
+        }
         Ok(())
     }
 
@@ -449,5 +465,5 @@ impl Tables {
 }
 
 fn is_open(state: &NodeState) -> bool {
-    matches!(&state.data, Data::File(file) if file.any_open().is_some())
+    matches!(&state.data, Data::File(file) if file.latest_open().is_some())
 }
