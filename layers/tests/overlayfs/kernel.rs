@@ -219,9 +219,12 @@ impl KernelView {
                 fs::ftruncate(file, u64::from(*length)).map(|()| Outcome::Done)
             }
             Op::Sync(_) => fs::fsync(file).map(|()| Outcome::Done),
-            Op::SetTimesOpen { mtime, .. } => {
-                fs::futimens(file, &timestamps(None, *mtime)).map(|()| Outcome::Done)
-            }
+            Op::SetTimesOpen { mtime, .. } => match fs::futimens(file, &timestamps(None, *mtime)) {
+                // A removed file of a lower can't be copied up any more. In a user namespace
+                // overlayfs finds that out by the whiteout in its place (Linux 6.18).
+                Err(Errno::EXIST) if !is_privileged() => Err(Errno::NOENT),
+                result => result.map(|()| Outcome::Done),
+            },
             _ => Ok(Outcome::Status(status(&fs::fstat(file)?))),
         }
     }
@@ -367,11 +370,21 @@ fn entries(directory: BorrowedFd<'_>) -> Result<Vec<(String, FileKind)>> {
     Ok(entries)
 }
 
+/// Whether this is the fault of overlayfs in a user namespace, which takes names of one file for two
+/// files when one of them was made in place of a whiteout, and then fails (Linux 6.18). Such a
+/// rename(2) has nothing to do.
+fn is_stale(file: (BorrowedFd<'_>, &str), errno: Errno) -> bool {
+    errno == Errno::STALE
+        && !is_privileged()
+        && stat(file.0, file.1).is_ok_and(|stat| stat.st_nlink > 1)
+}
+
 /// rename(2), and where overlayfs refuses to move a directory (`EXDEV`, as `redirect_dir` is off), what
 /// mv(1) does then. The union moves such directories itself.
 fn rename(from: (BorrowedFd<'_>, &str), to: (BorrowedFd<'_>, &str)) -> Result<()> {
     match fs::renameat(from.0, from.1, to.0, to.1) {
         Err(Errno::XDEV) => {}
+        Err(errno) if is_stale(from, errno) => return Ok(()),
         result => return result,
     }
     match fs::unlinkat(to.0, to.1, AtFlags::REMOVEDIR) {
