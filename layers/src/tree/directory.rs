@@ -509,6 +509,11 @@ impl Directory {
         self.dir.set_times(".", atime.map(spec), mtime.map(spec))
     }
 
+    /// Makes the names in this directory durable. Windows keeps them without being asked.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        if cfg!(windows) { Ok(()) } else { self.dir.open(".")?.sync_all() }
+    }
+
     /// Sets the permissions of this directory itself.
     pub(crate) fn set_own_mode(&self, mode: u32) -> io::Result<()> {
         match self.encoding {

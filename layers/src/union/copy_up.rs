@@ -55,7 +55,33 @@ impl Tables {
         copied?;
         // A copy is no change: overlayfs keeps the parent's times as well.
         to.set_own_times(Some(parent_times.atime), Some(parent_times.mtime))?;
+        self.unsynced.insert(parent);
         self.moved_up(node)
+    }
+
+    /// Makes the copies durable by which a node is found in the upper: to the guest it was there always.
+    pub(super) fn sync_above(&mut self, node: Node) -> FsResult<()> {
+        let mut at = node;
+        while at != ROOT && !self.unsynced.is_empty() {
+            let state = self.node(at)?;
+            if state.removed {
+                return Ok(());
+            }
+            at = state.parent;
+            if self.unsynced.contains(&at) {
+                self.sync_directory(at)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a directory's names in the upper durable.
+    pub(super) fn sync_directory(&mut self, node: Node) -> FsResult<()> {
+        if self.node(node)?.place == Place::Upper {
+            self.directory(node, Place::Upper)?.sync()?;
+        }
+        self.unsynced.remove(&node);
+        Ok(())
     }
 
     /// Puts a directory with all that is visible in it into the upper. Returns those of it and the
@@ -156,7 +182,9 @@ fn copy(
                 sparse::copy(&from.open_file(name, false)?, &copy, length)?;
             }
             to.set_file_attributes(&copy, &attributes)?;
-            return copy.set_times(fs::FileTimes::new().set_accessed(atime));
+            copy.set_times(fs::FileTimes::new().set_accessed(atime))?;
+            // After a crash the copy hides the original: it must not be there without its content.
+            return if copy.metadata()?.len() > 0 { copy.sync_data() } else { Ok(()) };
         }
         Kind::Directory => to.make_dir(to_name, 0o700)?,
         Kind::Symlink => to.symlink(to_name, &from.read_link(name)?)?,

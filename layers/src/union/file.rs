@@ -97,20 +97,25 @@ impl File {
         Ok(self.opened.set_len(length)?)
     }
 
-    /// Sees to it that content and metadata survive a crash of the host.
+    /// Sees to it that content and metadata survive a crash of the host, and with them that the file is
+    /// found by its name, where a lower has it by that name.
     pub fn sync(&self) -> FsResult<()> {
-        if !self.options.writes() {
-            return Ok(());
-        }
-        Ok(self.opened.sync_all()?)
+        self.sync_by(fs::File::sync_all)
     }
 
     /// Sees to it that the content survives a crash of the host.
     pub fn sync_data(&self) -> FsResult<()> {
-        if !self.options.writes() {
+        self.sync_by(fs::File::sync_data)
+    }
+
+    fn sync_by(&self, sync: impl FnOnce(&fs::File) -> io::Result<()>) -> FsResult<()> {
+        let in_lower = self.moved.as_ref().is_some_and(|moved| moved.get().is_none());
+        // Windows syncs only what is open to write.
+        if in_lower || cfg!(windows) && !self.options.writes() {
             return Ok(());
         }
-        Ok(self.opened.sync_data()?)
+        sync(self.host())?;
+        self.fs.tables().sync_above(self.node)
     }
 
     /// Sets the times given.

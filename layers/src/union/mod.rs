@@ -4,10 +4,21 @@
 //! changes in the upper, on any host and without mounting. Names are exact whatever the host makes of
 //! them, and no path of the guest is ever resolved by the host.
 //!
-//! Where it differs from overlayfs (without `redirect_dir`, `index` and `metacopy`):
+//! A file is copied up when it changes, whole, also when only its mode or times do: without `metacopy`
+//! an upper has no way to say less. The copy shares the original's blocks where the host can do that,
+//! keeps its holes, its access time and its extended attributes, and is on the disk before it is
+//! visible. What is about to be cut off is not copied.
+//!
+//! Where it differs from overlayfs (with `redirect_dir`, `index` and `metacopy` off, as the linux backend
+//! mounts it); `tests/overlayfs` holds all else equal:
 //! - A directory of a lower can be renamed: it is copied up with all that is in it, where overlayfs
 //!   answers `EXDEV`.
-//! - Who opened a file to read before it was copied up reads the copy, whatever the kernel's version.
+//! - A whiteout in a directory that no other layer has is not listed; overlayfs lists it, and finds
+//!   nothing by its name.
+//! - Two names of one file in the upper are one file always. In a user namespace overlayfs takes them for
+//!   two when one was made in place of a whiteout, and renaming one to the other fails with `ESTALE`.
+//! - A directory that was removed is gone for those who hold its node, too.
+//! - Pipes, devices and sockets are not opened: they would lead out of the guest.
 //! - Names that are not UTF-8 are not listed, as WASI has no way to say them; they count for `rmdir`.
 //! - Permissions are stored, not enforced: the guest is the owner of its files.
 
@@ -317,6 +328,15 @@ impl UnionFs {
     pub fn set_len(&self, node: Node, length: u64) -> FsResult<()> {
         let options = OpenOptions { write: true, ..OpenOptions::default() };
         self.open_up_to(node, options, length)?.set_len(length)
+    }
+
+    /// Sees to it that the names in a directory survive a crash of the host, as fsync(2) of a directory.
+    pub fn sync_directory(&self, node: Node) -> FsResult<()> {
+        let mut tables = self.tables();
+        if tables.node(node)?.kind != Kind::Directory {
+            return Err(FsError::NotDirectory);
+        }
+        tables.sync_directory(node)
     }
 
     /// Sets the lower twelve bits of `st_mode`. `Unsupported` for a symbolic link.

@@ -4,7 +4,7 @@
 //! then kept current in memory: a lookup is two look-ups in hash tables.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs,
     sync::{Arc, OnceLock, Weak},
 };
@@ -149,6 +149,8 @@ pub(super) struct Tables {
     orphans: Vec<Node>,
     /// How many names were given in the work directory.
     pub(super) temporaries: u64,
+    /// Directories of the upper that got copies since they were last synced.
+    pub(super) unsynced: HashSet<Node>,
 }
 
 impl Tables {
@@ -180,6 +182,7 @@ impl Tables {
             linked: HashMap::new(),
             orphans: Vec::new(),
             temporaries: 0,
+            unsynced: HashSet::new(),
         }
     }
 
@@ -422,6 +425,7 @@ impl Tables {
 
     /// Takes a node's name away. The node stays for those who have it open.
     fn forget(&mut self, node: Node) {
+        self.unsynced.remove(&node);
         self.handles.retain(|(open, _), _| *open != node);
         let nodes = &mut self.nodes;
         self.orphans.retain(|orphan| {

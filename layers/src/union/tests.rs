@@ -1,4 +1,7 @@
-use std::path::PathBuf;
+use std::{
+    io::{Seek as _, SeekFrom, Write as _},
+    path::PathBuf,
+};
 
 use super::*;
 use crate::{
@@ -395,6 +398,78 @@ fn names_are_exact_and_may_be_what_the_host_refuses() {
             assert_eq!(errno(fs.lookup(ROOT, "AUX")), "ENOENT");
             assert_eq!(errno(fs.lookup(ROOT, "É")), "ENOENT");
         }
+    });
+}
+
+#[test]
+fn who_reads_a_file_sees_its_copy_also_when_that_has_lost_its_name() {
+    in_each_encoding(&two_layers(), |fixture| {
+        let fs = fixture.open(Access::ReadWrite);
+        let node = at(&fs, "etc/passwd");
+        let reader = fs.open_file(node, OpenOptions::READ).unwrap();
+        let writer = fs.open_file(node, OpenOptions::READ_WRITE).unwrap();
+        unlink(&fs, "etc/passwd").unwrap();
+        assert_eq!(writer.write_at(b"copied", 0).unwrap(), 6);
+        let mut content = [0; 6];
+        assert_eq!(reader.read_at(&mut content, 0).unwrap(), 6);
+        assert_eq!(&content, b"copied");
+        assert_eq!(reader.metadata().unwrap().size, 6);
+    });
+}
+
+#[test]
+fn copies_keep_holes_and_leave_out_what_is_cut_off() {
+    const LENGTH: u64 = 64 << 20;
+    let lower = |lower: &mut Writer| file(lower, "sparse", b"");
+    in_each_encoding(&[&lower], |fixture| {
+        let inner = Directory::open_root(&fixture.path("lower0"), fixture.encoding).unwrap();
+        let original = inner.open_file(b"sparse", true).unwrap();
+        (&original).write_all(b"begin").unwrap();
+        (&original).seek(SeekFrom::Start(LENGTH - 3)).unwrap();
+        (&original).write_all(b"end").unwrap();
+        drop(original);
+
+        let fs = fixture.open(Access::ReadWrite);
+        let node = at(&fs, "sparse");
+        fs.set_mode(node, 0o600).unwrap();
+        let copy = fs.open_file(node, OpenOptions::READ).unwrap();
+        let mut bytes = [1; 5];
+        for (offset, expected) in [(0, b"begin"), (LENGTH / 2, &[0; 5]), (LENGTH - 5, b"\0\0end")] {
+            assert_eq!(copy.read_at(&mut bytes, offset).unwrap(), 5);
+            assert_eq!(&bytes, expected, "{offset}");
+        }
+        assert_eq!(copy.len().unwrap(), LENGTH);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt as _;
+            let host = fixture.upper().open_file(b"sparse", false).unwrap();
+            assert!(host.metadata().unwrap().blocks() * 512 < 1 << 20, "the hole was filled");
+        }
+    });
+    in_each_encoding(&two_layers(), |fixture| {
+        let fs = fixture.open(Access::ReadWrite);
+        fs.set_len(at(&fs, "etc/passwd"), 3).unwrap();
+        assert_eq!(read(&fs, "etc/passwd").unwrap(), "roo");
+        fs.set_len(at(&fs, "etc/hosts"), 5).unwrap();
+        assert_eq!(read(&fs, "etc/hosts").unwrap(), "top\0\0");
+    });
+}
+
+#[test]
+fn directories_and_files_can_be_synced_wherever_they_are() {
+    in_each_encoding(&two_layers(), |fixture| {
+        let fs = fixture.open(Access::ReadWrite);
+        for path in ["/", "etc", "dir/sub"] {
+            fs.sync_directory(at(&fs, path)).unwrap();
+        }
+        let reader = fs.open_file(at(&fs, "dir/sub/deep"), OpenOptions::READ).unwrap();
+        reader.sync().unwrap();
+        fs.open_file(at(&fs, "dir/sub/deep"), OpenOptions::READ_WRITE).unwrap().sync().unwrap();
+        reader.sync_data().unwrap();
+        rename(&fs, "dir", "moved").unwrap();
+        reader.sync().unwrap();
+        fs.sync_directory(at(&fs, "moved/sub")).unwrap();
+        assert_eq!(errno(fs.sync_directory(reader.node())), "ENOTDIR");
     });
 }
 

@@ -4,6 +4,7 @@
 //! compared by the ratio of their medians.
 
 mod disk;
+pub(crate) mod files;
 mod growth;
 mod image;
 pub(crate) mod load;

@@ -12,11 +12,11 @@ use wasmtime_wasi_io::streams::{DynInputStream, DynOutputStream};
 
 use super::{
     ErrorCode, FilesystemView, Result,
-    directory::Entries,
+    directory::{Entries, Listing},
     streams::{FileInput, FileOutput, MAX_TRANSFER, read, write_all},
     types::{
-        Advice, DescriptorFlags, DescriptorStat, DescriptorType, DirectoryEntry, Filesize,
-        HostDescriptor, MetadataHashValue, NewTimestamp, OpenFlags, PathFlags,
+        Advice, DescriptorFlags, DescriptorStat, DescriptorType, Filesize, HostDescriptor,
+        MetadataHashValue, NewTimestamp, OpenFlags, PathFlags,
     },
 };
 use crate::vfs::{Directory, File, FileKind, Location, Metadata};
@@ -26,6 +26,8 @@ use crate::vfs::{Directory, File, FileKind, Location, Metadata};
 pub struct Descriptor {
     pub(super) object: Object,
     pub(super) flags: DescriptorFlags,
+    /// Of a directory that is being read.
+    pub(super) listing: Option<Arc<Listing>>,
 }
 
 /// The object behind a descriptor.
@@ -40,11 +42,15 @@ impl Descriptor {
         if mutable {
             flags |= DescriptorFlags::MUTATE_DIRECTORY;
         }
-        Self { object: Object::Directory(directory), flags }
+        Self { object: Object::Directory(directory), flags, listing: None }
+    }
+
+    pub(super) fn file(file: Arc<dyn File>, at: Location, flags: DescriptorFlags) -> Self {
+        Self { object: Object::File { file, at }, flags, listing: None }
     }
 
     /// The open file, if this is one that allows `access`.
-    fn file(&self, access: DescriptorFlags) -> Result<&Arc<dyn File>, ErrorCode> {
+    fn as_file(&self, access: DescriptorFlags) -> Result<&Arc<dyn File>, ErrorCode> {
         match &self.object {
             Object::File { file, .. } if self.flags.contains(access) => Ok(file),
             Object::Directory(_) if access == DescriptorFlags::READ => Err(ErrorCode::IsDirectory),
@@ -136,7 +142,7 @@ impl FilesystemView<'_> {
         fd: &Resource<Descriptor>,
         position: Option<u64>,
     ) -> Result<Resource<DynOutputStream>> {
-        let file = Arc::clone(self.table.get(fd)?.file(DescriptorFlags::WRITE)?);
+        let file = Arc::clone(self.table.get(fd)?.as_file(DescriptorFlags::WRITE)?);
         let stream: DynOutputStream = Box::new(FileOutput { file, position });
         Ok(self.table.push(stream)?)
     }
@@ -148,7 +154,7 @@ impl HostDescriptor for FilesystemView<'_> {
         fd: Resource<Descriptor>,
         offset: Filesize,
     ) -> Result<Resource<DynInputStream>> {
-        let file = Arc::clone(self.table.get(&fd)?.file(DescriptorFlags::READ)?);
+        let file = Arc::clone(self.table.get(&fd)?.as_file(DescriptorFlags::READ)?);
         let stream: DynInputStream = Box::new(FileInput { file, position: offset });
         Ok(self.table.push(stream)?)
     }
@@ -194,7 +200,7 @@ impl HostDescriptor for FilesystemView<'_> {
     }
 
     fn set_size(&mut self, fd: Resource<Descriptor>, size: Filesize) -> Result<()> {
-        Ok(self.table.get(&fd)?.file(DescriptorFlags::WRITE)?.set_len(size)?)
+        Ok(self.table.get(&fd)?.as_file(DescriptorFlags::WRITE)?.set_len(size)?)
     }
 
     fn set_times(
@@ -213,7 +219,7 @@ impl HostDescriptor for FilesystemView<'_> {
         length: Filesize,
         offset: Filesize,
     ) -> Result<(Vec<u8>, bool)> {
-        let file = self.table.get(&fd)?.file(DescriptorFlags::READ)?;
+        let file = self.table.get(&fd)?.as_file(DescriptorFlags::READ)?;
         let length = usize::try_from(length).unwrap_or(MAX_TRANSFER);
         let data = read(&**file, length, offset)?;
         let end = data.is_empty() && length > 0;
@@ -226,25 +232,19 @@ impl HostDescriptor for FilesystemView<'_> {
         buffer: Vec<u8>,
         offset: Filesize,
     ) -> Result<Filesize> {
-        let file = self.table.get(&fd)?.file(DescriptorFlags::WRITE)?;
+        let file = self.table.get(&fd)?.as_file(DescriptorFlags::WRITE)?;
         write_all(&**file, &buffer, offset)?;
         Ok(buffer.len() as u64)
     }
 
     fn read_directory(&mut self, fd: Resource<Descriptor>) -> Result<Resource<Entries>> {
-        let directory = self.table.get(&fd)?.as_directory()?;
-        let entries = self.vfs.read_directory(directory.at)?;
-        let entries = entries
-            .into_iter()
-            .map(|entry| DirectoryEntry { type_: kind(entry.kind), name: entry.name });
-        let entries = Entries::new(entries.collect());
-        Ok(self.table.push(entries)?)
+        self.list(&fd)
     }
 
     fn sync(&mut self, fd: Resource<Descriptor>) -> Result<()> {
         match &self.table.get(&fd)?.object {
             Object::File { file, .. } => Ok(file.sync()?),
-            Object::Directory(_) => Ok(()),
+            Object::Directory(directory) => Ok(self.vfs.sync_directory(directory.at)?),
         }
     }
 

@@ -1,24 +1,35 @@
 //! Finding and opening by path, and reading directories.
 
-use std::{sync::Arc, vec};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use wasmtime::component::Resource;
 
 use super::{
     ErrorCode, FilesystemView, Result,
-    descriptor::{Descriptor, Object},
+    descriptor::{Descriptor, Object, kind},
     types::{DescriptorFlags, DirectoryEntry, HostDirectoryEntryStream, OpenFlags, PathFlags},
 };
-use crate::vfs::{Directory, FileKind, Location, OpenOptions, Walked};
+use crate::vfs::{DirEntry, Directory, FileKind, Location, OpenOptions, Walked};
 
-/// The entries of a directory as they were when it was opened for reading.
+/// The entries of a directory as they were when its reading began.
+///
+/// The adapter of preview 1 makes cookies of `fd_readdir` by counting entries, and opens a new stream
+/// to go on from a cookie whenever another directory was read in between. So a descriptor keeps
+/// what it listed until that was read to its end: what a guest removes or makes meanwhile moves no other
+/// entry to another cookie (readdir(3)).
+pub(super) struct Listing {
+    entries: Vec<DirectoryEntry>,
+    finished: AtomicBool,
+}
+
+/// A place in a directory's entries.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
-pub struct Entries(vec::IntoIter<DirectoryEntry>);
-
-impl Entries {
-    pub(super) fn new(entries: Vec<DirectoryEntry>) -> Self {
-        Self(entries.into_iter())
-    }
+pub struct Entries {
+    listing: Arc<Listing>,
+    next: usize,
 }
 
 impl HostDirectoryEntryStream for FilesystemView<'_> {
@@ -26,7 +37,13 @@ impl HostDirectoryEntryStream for FilesystemView<'_> {
         &mut self,
         stream: Resource<Entries>,
     ) -> Result<Option<DirectoryEntry>> {
-        Ok(self.table.get_mut(&stream)?.0.next())
+        let Entries { listing, next } = self.table.get_mut(&stream)?;
+        let entry = listing.entries.get(*next).cloned();
+        match entry {
+            Some(_) => *next += 1,
+            None => listing.finished.store(true, Ordering::Relaxed),
+        }
+        Ok(entry)
     }
 
     fn drop(&mut self, stream: Resource<Entries>) -> wasmtime::Result<()> {
@@ -36,6 +53,24 @@ impl HostDirectoryEntryStream for FilesystemView<'_> {
 }
 
 impl FilesystemView<'_> {
+    /// Begins to read a directory, or goes on with a listing that is not read to its end.
+    pub(super) fn list(&mut self, fd: &Resource<Descriptor>) -> Result<Resource<Entries>> {
+        let descriptor = self.table.get_mut(fd)?;
+        let at = descriptor.as_directory()?.at;
+        let unfinished = |listing: &Arc<Listing>| !listing.finished.load(Ordering::Relaxed);
+        let listing = match descriptor.listing.take().filter(unfinished) {
+            Some(listing) => listing,
+            None => {
+                let entry =
+                    |entry: DirEntry| DirectoryEntry { type_: kind(entry.kind), name: entry.name };
+                let entries = self.vfs.read_directory(at)?.into_iter().map(entry).collect();
+                Arc::new(Listing { entries, finished: AtomicBool::new(false) })
+            }
+        };
+        descriptor.listing = Some(Arc::clone(&listing));
+        Ok(self.table.push(Entries { listing, next: 0 })?)
+    }
+
     /// What `path` names, seen from an open directory.
     pub(super) fn find(
         &self,
@@ -73,7 +108,7 @@ impl FilesystemView<'_> {
                     && !open.contains(OpenFlags::DIRECTORY) =>
                 {
                     let (at, file) = self.vfs.create(&entry)?;
-                    Ok(Descriptor { object: Object::File { file, at }, flags })
+                    Ok(Descriptor::file(file, at, flags))
                 }
                 None => Err(ErrorCode::NoEntry.into()),
                 Some(_) if exclusive => Err(ErrorCode::Exist.into()),
@@ -85,11 +120,11 @@ impl FilesystemView<'_> {
     fn open_entry(
         &self,
         at: Location,
-        kind: FileKind,
+        found: FileKind,
         open: OpenFlags,
         flags: DescriptorFlags,
     ) -> Result<Descriptor, ErrorCode> {
-        match kind {
+        match found {
             FileKind::Symlink => return Err(ErrorCode::Loop),
             _ if open.contains(OpenFlags::DIRECTORY) => return Err(ErrorCode::NotDirectory),
             FileKind::File => {}
@@ -103,7 +138,7 @@ impl FilesystemView<'_> {
             truncate: open.contains(OpenFlags::TRUNCATE),
         };
         let file = self.vfs.open(at, options)?;
-        Ok(Descriptor { object: Object::File { file, at }, flags })
+        Ok(Descriptor::file(file, at, flags))
     }
 }
 

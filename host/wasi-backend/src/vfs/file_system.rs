@@ -68,6 +68,8 @@ pub(crate) trait FileSystem: Send + Sync {
     fn remove_directory(&self, parent: Node, name: &str) -> Result<()>;
     fn rename(&self, parent: Node, name: &str, new_parent: Node, new_name: &str) -> Result<()>;
     fn read_directory(&self, node: Node) -> Result<Vec<DirEntry>>;
+    /// Makes a directory's names durable, where anything is.
+    fn sync_directory(&self, node: Node) -> Result<()>;
     /// `None` leaves a time as it is.
     fn set_times(
         &self,

@@ -329,6 +329,10 @@ impl FileSystem for MemoryFs {
         entries.into_iter().map(entry).collect()
     }
 
+    fn sync_directory(&self, _: Node) -> Result<()> {
+        Ok(())
+    }
+
     fn set_times(
         &self,
         node: Node,

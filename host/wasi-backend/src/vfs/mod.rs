@@ -214,6 +214,11 @@ impl Vfs {
         self.writable(source)?.rename(source.node, &from.name, target.node, &to.name)
     }
 
+    /// fsync(2) of a directory.
+    pub(crate) fn sync_directory(&self, at: Location) -> Result<()> {
+        self.fs(at).sync_directory(at.node)
+    }
+
     /// Sets the times that are given.
     pub(crate) fn set_times(
         &self,

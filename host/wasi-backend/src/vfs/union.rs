@@ -130,6 +130,10 @@ impl FileSystem for UnionFs {
         Ok(entries.into_iter().map(entry).collect())
     }
 
+    fn sync_directory(&self, node: Node) -> Result<()> {
+        Self::sync_directory(self, node).map_err(code)
+    }
+
     fn set_times(
         &self,
         node: Node,

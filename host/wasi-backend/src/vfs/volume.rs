@@ -266,6 +266,14 @@ impl FileSystem for Volume {
         Ok(entries)
     }
 
+    fn sync_directory(&self, node: Node) -> Result<()> {
+        // Windows opens no directories for that, and keeps their entries without being asked.
+        if cfg!(windows) {
+            return Ok(());
+        }
+        self.dir.open(self.path(node)?).and_then(|directory| directory.sync_all()).or_code()
+    }
+
     fn set_times(
         &self,
         node: Node,
