@@ -89,6 +89,11 @@ impl File {
         self.fs.stat(self.node)
     }
 
+    /// The number that tells the file from others, as in [`Metadata::inode`].
+    pub fn inode(&self) -> FsResult<u64> {
+        self.fs.inode(self.node)
+    }
+
     /// Cuts or extends with zeros.
     pub fn set_len(&self, length: u64) -> FsResult<()> {
         if !self.options.writes() {

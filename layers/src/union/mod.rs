@@ -165,6 +165,11 @@ impl UnionFs {
         })
     }
 
+    /// The number that tells a file from others, as in [`Metadata::inode`], which asks the host once at most.
+    pub fn inode(&self, node: Node) -> FsResult<u64> {
+        self.tables().inode(node)
+    }
+
     /// What a directory holds, `.` and `..` excluded, in no particular order.
     pub fn readdir(&self, node: Node) -> FsResult<Vec<DirEntry>> {
         let visible = self.tables().visible(node)?;

@@ -94,17 +94,6 @@ fn compare(
 ) -> TestCaseResult {
     for (index, operation) in operations.iter().enumerate() {
         let (one, other) = (one(operation), other(operation));
-        if std::env::var_os("STATS").is_some() {
-            println!(
-                "STAT {} {}",
-                format!("{operation:?}").split([' ', '(']).next().unwrap(),
-                match &one {
-                    Outcome::Failed(e) => e.as_str(),
-                    Outcome::Nothing => "nothing",
-                    _ => "ok",
-                }
-            );
-        }
         prop_assert_eq!(one, other, "operation {}, {:?}", index, operation);
     }
     Ok(())
@@ -171,7 +160,7 @@ fn leave_out(reason: &str) {
 #[test]
 fn the_union_equals_overlayfs_for_root() {
     match Host::privileged() {
-        Ok(host) => run_against_kernel(&host, 1200),
+        Ok(host) => run_against_kernel(&host, 3000),
         Err(reason) => leave_out(&reason),
     }
 }
@@ -180,7 +169,7 @@ fn the_union_equals_overlayfs_for_root() {
 #[test]
 fn the_union_equals_overlayfs_in_a_user_namespace() {
     if std::env::var_os(INSIDE).is_some() {
-        return run_against_kernel(&Host::new().unwrap(), 400);
+        return run_against_kernel(&Host::new().unwrap(), 1000);
     }
     let probe =
         Command::new("unshare").args(["--user", "--map-root-user", "--mount", "true"]).output();
@@ -198,7 +187,7 @@ fn the_union_equals_overlayfs_in_a_user_namespace() {
 }
 
 proptest! {
-    #![proptest_config(config(400))]
+    #![proptest_config(config(1000))]
 
     #[test]
     fn the_portable_encoding_equals_that_of_overlayfs((image, operations) in cases()) {

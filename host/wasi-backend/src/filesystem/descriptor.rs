@@ -120,10 +120,10 @@ pub(super) fn time(new: NewTimestamp) -> Result<Option<SystemTime>, ErrorCode> {
 
 /// Names the object, not its contents: preview 1 makes inode numbers of it, and what
 /// compares those expects them to last while a file is written.
-pub(super) fn hash(at: Location, metadata: &Metadata) -> MetadataHashValue {
+pub(super) fn hash(at: Location, inode: u64) -> MetadataHashValue {
     let half = |salt: u64| {
         let mut hasher = DefaultHasher::new();
-        (salt, at.mount, metadata.inode).hash(&mut hasher);
+        (salt, at.mount, inode).hash(&mut hasher);
         hasher.finish()
     };
     MetadataHashValue { lower: half(0), upper: half(1) }
@@ -346,7 +346,11 @@ impl HostDescriptor for FilesystemView<'_> {
 
     fn metadata_hash(&mut self, fd: Resource<Descriptor>) -> Result<MetadataHashValue> {
         let descriptor = self.table.get(&fd)?;
-        Ok(hash(descriptor.location(), &self.metadata(descriptor)?))
+        let inode = match &descriptor.object {
+            Object::File { file, .. } => file.inode()?,
+            Object::Directory(directory) => self.vfs.inode(directory.at)?,
+        };
+        Ok(hash(descriptor.location(), inode))
     }
 
     fn metadata_hash_at(
@@ -356,7 +360,7 @@ impl HostDescriptor for FilesystemView<'_> {
         path: String,
     ) -> Result<MetadataHashValue> {
         let at = self.find(&fd, flags, &path)?;
-        Ok(hash(at, &self.vfs.stat(at)?))
+        Ok(hash(at, self.vfs.inode(at)?))
     }
 
     fn drop(&mut self, fd: Resource<Descriptor>) -> wasmtime::Result<()> {

@@ -63,6 +63,38 @@ fn cpython_runs_a_script_on_the_images_files() {
     assert!(lower.join("data/greeting.json").exists());
 }
 
+/// Reads two directories in turns and removes what it has seen: each time the adapter of preview 1 begins
+/// anew to read, and counts to where it was.
+const REMOVING: &str = r#"
+import os
+for directory in "/large", "/small":
+    os.mkdir(directory)
+    for index in range(300):
+        open(f"{directory}/{index:03}-with-a-name-that-fills-buffers", "w").close()
+seen = []
+with os.scandir("/large") as large:
+    for entry in large:
+        seen.append(entry.name)
+        os.unlink(entry.path)
+        if len(seen) % 10 == 0:
+            open(f"/large/made-meanwhile-{len(seen)}", "w").close()
+        with os.scandir("/small") as small:
+            next(small)
+old = [name for name in seen if not name.startswith("made")]
+print(len(old), len(set(seen)) == len(seen), sorted(os.listdir("/large")) == sorted(
+    f"made-meanwhile-{count}" for count in range(10, 301, 10) if f"made-meanwhile-{count}" not in seen))
+"#;
+
+#[test]
+fn a_directory_that_changes_while_it_is_read_gives_each_other_entry_once() {
+    let Some(python) = program("python.wasm") else { return };
+    let mut container = Container::empty().args(["/script.py"]);
+    container.image_file("bin/python3", python);
+    container.image_file("script.py", REMOVING);
+    container.bundle.process.args[0] = "/bin/python3".to_owned();
+    assert_eq!(container.run().ok(), "300 True True\n");
+}
+
 #[test]
 fn micropython_that_wants_functions_of_its_embedder_is_refused_by_their_name() {
     let Some(python) = program("micropython.wasm") else { return };

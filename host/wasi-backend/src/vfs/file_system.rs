@@ -57,6 +57,10 @@ pub(crate) trait FileSystem: Send + Sync {
     fn root(&self) -> Node;
     fn lookup(&self, parent: Node, name: &str) -> Result<(Node, FileKind)>;
     fn stat(&self, node: Node) -> Result<Metadata>;
+    /// [`Metadata::inode`] alone, which may be had for less.
+    fn inode(&self, node: Node) -> Result<u64> {
+        self.stat(node).map(|metadata| metadata.inode)
+    }
     fn open(&self, node: Node, options: OpenOptions) -> Result<Arc<dyn File>>;
     /// Makes a file that does not exist and opens it for reading and writing.
     fn create(&self, parent: Node, name: &str) -> Result<(Node, Arc<dyn File>)>;
@@ -94,4 +98,8 @@ pub(crate) trait File: Send + Sync {
     fn set_len(&self, size: u64) -> Result<()>;
     fn sync(&self) -> Result<()>;
     fn stat(&self) -> Result<Metadata>;
+    /// [`Metadata::inode`] alone, which may be had for less.
+    fn inode(&self) -> Result<u64> {
+        self.stat().map(|metadata| metadata.inode)
+    }
 }

@@ -100,6 +100,11 @@ impl Vfs {
         self.fs(at).stat(at.node)
     }
 
+    /// The number that tells an object from others of its file system.
+    pub(crate) fn inode(&self, at: Location) -> Result<u64> {
+        self.fs(at).inode(at.node)
+    }
+
     /// The image's layer that an object is in, unchanged.
     pub(crate) fn layer(&self, at: Location) -> Option<Digest> {
         self.fs(at).layer(at.node)

@@ -84,6 +84,10 @@ impl FileSystem for UnionFs {
         Self::stat(self, node).map(metadata).map_err(code)
     }
 
+    fn inode(&self, node: Node) -> Result<u64> {
+        Self::inode(self, node).map_err(code)
+    }
+
     fn open(&self, node: Node, options: OpenOptions) -> Result<Arc<dyn File>> {
         let OpenOptions { read, write, truncate } = options;
         let write = write || truncate;
@@ -177,6 +181,10 @@ impl File for union::File {
 
     fn sync(&self) -> Result<()> {
         Self::sync(self).map_err(code)
+    }
+
+    fn inode(&self) -> Result<u64> {
+        Self::inode(self).map_err(code)
     }
 
     fn stat(&self) -> Result<Metadata> {
