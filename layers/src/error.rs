@@ -153,6 +153,22 @@ pub enum Error {
         /// Why.
         reason: &'static str,
     },
+    /// An archive is far larger than what it was unpacked from, as nothing but an attack is.
+    #[error("decompression was stopped: {packed} bytes are already {unpacked} bytes unpacked")]
+    Bomb {
+        /// Bytes of archives that were read.
+        packed: u64,
+        /// Bytes that they became.
+        unpacked: u64,
+    },
+    /// A document is longer than any that an image needs.
+    #[error("{what} is longer than {limit} bytes")]
+    TooLong {
+        /// The manifest, index or config.
+        what: String,
+        /// Bytes that are allowed.
+        limit: u64,
+    },
     /// An entry of a layer could not be written.
     #[error("cannot {verb} `{entry}` of the layer")]
     Unpack {
@@ -189,6 +205,31 @@ pub enum Error {
         /// What speaks against it.
         reason: &'static str,
     },
+}
+
+/// Foreign bytes as text of one line for a message: what a terminal might take for a command is
+/// escaped, and what is long is cut.
+pub(crate) fn shown(bytes: &[u8]) -> String {
+    const LONGEST: usize = 256;
+    let text = String::from_utf8_lossy(bytes);
+    let mut shown = String::new();
+    for character in text.chars() {
+        if shown.len() >= LONGEST {
+            shown.push('…');
+            break;
+        }
+        if character.is_control() || is_formatting(character) {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+/// Line separators, and marks that let text run the other way (Unicode, UAX #9).
+fn is_formatting(character: char) -> bool {
+    matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 impl Error {

@@ -12,9 +12,10 @@ use tar::EntryType;
 
 use super::not_an_image;
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, shown},
+    limits,
     store::DOCUMENT_MAX,
-    streams::Watched,
+    tarball::{Fault, Reader},
 };
 
 /// How many links may lead from one name to another.
@@ -32,7 +33,10 @@ pub(super) trait Files {
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let Some(file) = self.open(name)? else { return Ok(None) };
         let mut content = Vec::new();
-        file.take(DOCUMENT_MAX).read_to_end(&mut content).map_err(Error::read(name))?;
+        file.take(DOCUMENT_MAX + 1).read_to_end(&mut content).map_err(Error::read(name))?;
+        if content.len() as u64 > DOCUMENT_MAX {
+            return Err(Error::TooLong { what: shown(name.as_bytes()), limit: DOCUMENT_MAX });
+        }
         Ok(Some(content))
     }
 }
@@ -51,10 +55,15 @@ impl Directory {
 
 impl Files for Directory {
     fn size(&self, name: &str) -> Result<Option<u64>> {
-        found(self.dir.metadata(name), name).map(|found| found.map(|metadata| metadata.len()))
+        let found = found(self.dir.metadata(name), name)?;
+        // A fifo or device gives no end of bytes, or waits for them.
+        Ok(found.filter(cap_std::fs::Metadata::is_file).map(|metadata| metadata.len()))
     }
 
     fn open(&self, name: &str) -> Result<Option<Box<dyn Read + '_>>> {
+        if self.size(name)?.is_none() {
+            return Ok(None);
+        }
         let file = found(self.dir.open(name), name)?;
         Ok(file.map(|file| Box::new(file.into_std()) as Box<dyn Read>))
     }
@@ -87,21 +96,10 @@ impl TarFile {
             return Err(not_an_image(path, "it is empty"));
         }
         let what = format!("`{}`", path.display());
-        let mut watched = Watched::new(&file);
         let mut entries = HashMap::new();
-        let result = index(&mut watched, length, &mut entries);
-        match result {
-            Err(Broken::Short) => return Err(Error::Truncated { what }),
-            Err(Broken::Unreadable(_)) if watched.at_end && !entries.is_empty() => {
-                return Err(Error::Truncated { what });
-            }
-            Err(Broken::Unreadable(error)) if watched.error.is_some() => {
-                return Err(Error::read(&what)(error));
-            }
-            Err(Broken::Unreadable(_)) if entries.is_empty() => {
-                return Err(not_an_image(path, "it is no tar archive"));
-            }
-            Err(Broken::Unreadable(source)) => return Err(Error::Read { what, source }),
+        match index(&file, length, &mut entries) {
+            Err(Fault::NotTar) => return Err(not_an_image(path, "it is no tar archive")),
+            Err(fault) => return Err(fault.of(&what)),
             Ok(()) => {}
         }
         Ok(Self { file, entries })
@@ -119,37 +117,28 @@ impl TarFile {
     }
 }
 
-enum Broken {
-    Short,
-    Unreadable(io::Error),
-}
-
-fn index(
-    file: &mut Watched<&File>,
-    length: u64,
-    entries: &mut HashMap<String, Place>,
-) -> Result<(), Broken> {
-    let mut archive = tar::Archive::new(file);
-    for entry in archive.entries_with_seek().map_err(Broken::Unreadable)? {
-        let entry = entry.map_err(Broken::Unreadable)?;
-        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let link = || {
-            let target = entry.link_name_bytes().unwrap_or_default();
-            String::from_utf8_lossy(&target).into_owned()
-        };
-        let place = match entry.header().entry_type() {
-            EntryType::Regular | EntryType::Continuous => {
-                let (offset, size) = (entry.raw_file_position(), entry.size());
-                if offset.checked_add(size).is_none_or(|end| end > length) {
-                    return Err(Broken::Short);
-                }
-                Place::File { offset, size }
+fn index(file: &File, length: u64, entries: &mut HashMap<String, Place>) -> Result<(), Fault> {
+    let mut archive = Reader::new(file);
+    while let Ok(entry) = archive.next()? {
+        let name = String::from_utf8_lossy(&entry.path).into_owned();
+        let link = || String::from_utf8_lossy(&entry.link).into_owned();
+        let (offset, size) = (entry.position, entry.size);
+        if offset.checked_add(size).is_none_or(|end| end > length) {
+            return Err(Fault::Truncated);
+        }
+        let place = match entry.kind() {
+            EntryType::Regular | EntryType::Continuous if entry.sparse.is_none() => {
+                Some(Place::File { offset, size })
             }
-            EntryType::Symlink => Place::Link(join(&name, &link())),
-            EntryType::Link => Place::Link(normal(&link())),
-            _ => continue,
+            EntryType::Symlink => Some(Place::Link(join(&name, &link()))),
+            EntryType::Link => Some(Place::Link(normal(&link()))),
+            _ => None,
         };
-        entries.insert(normal(&name), place);
+        entries.extend(place.map(|place| (normal(&name), place)));
+        if entries.len() > limits::FILES_MAX {
+            return Err(Fault::Malformed("it has more files than any image"));
+        }
+        archive.seek_past()?;
     }
     Ok(())
 }

@@ -15,8 +15,8 @@ use crate::{
     error::{Error, Result},
     progress::{OnProgress, Progress},
     streams::Tee,
+    tarball::End,
     tree::{Directory, Encoding, Writer},
-    unpack::End,
 };
 
 /// How many bytes go by between two notes of progress.

@@ -22,8 +22,9 @@ use crate::{
     error::{Error, Result},
     pipe::{Receiver, Sender, pipe},
     streams::Hashing,
+    tarball::End,
     tree::Writer,
-    unpack::{self, End},
+    unpack,
 };
 
 const BUFFER: usize = 256 << 10;

@@ -1,13 +1,14 @@
 //! Writing a tree entry by entry, as an archive gives them.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     fs::File,
-    io::{self, Read, Write as _},
+    io::{self, Read, Seek as _, SeekFrom, Write as _},
     time::SystemTime,
 };
 
 use super::{Attributes, Directory, Kind, Special, names, overlay};
+use crate::{error::shown, limits};
 
 /// An entry of the tree could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,15 @@ type Result<T> = std::result::Result<T, TreeError>;
 enum Written {
     Directory(Box<DirectoryState>),
     Other(Kind),
+    /// A device that this user must not make.
+    LeftOut,
+}
+
+impl Written {
+    /// Whether a hard link may lead here.
+    const fn is_file(&self) -> bool {
+        !matches!(self, Self::Directory(_) | Self::Other(Kind::Whiteout))
+    }
 }
 
 /// Of a directory: what is set when all is written, as writing in it changes its times and its mode
@@ -49,7 +59,9 @@ struct DirectoryState {
 /// Attributes and opaque marks of directories are set by [`finish`](Self::finish).
 pub struct Writer {
     root: Directory,
-    written: HashMap<Box<[u8]>, Written>,
+    written: BTreeMap<Box<[u8]>, Written>,
+    /// Bytes of all paths that were written.
+    names: usize,
     /// The directory of the latest entry: archives write a directory's entries one after the other.
     parent: Option<(Box<[u8]>, Directory)>,
     buffer: Vec<u8>,
@@ -59,8 +71,8 @@ impl Writer {
     /// Writes below `root`.
     #[must_use]
     pub fn new(root: Directory) -> Self {
-        let written = HashMap::from([(Box::default(), Written::Directory(Box::default()))]);
-        Self { root, written, parent: None, buffer: vec![0; 128 << 10] }
+        let written = BTreeMap::from([(Box::default(), Written::Directory(Box::default()))]);
+        Self { root, written, names: 0, parent: None, buffer: vec![0; 128 << 10] }
     }
 
     /// A directory, or new attributes for the one that is there.
@@ -87,6 +99,36 @@ impl Writer {
             .set_file_attributes(&file, attributes)
             .map_err(error("set the attributes of", path))?;
         Ok(size)
+    }
+
+    /// A regular file of `size` bytes with holes: each of the `pieces`, an offset and a length in
+    /// bytes, is filled with what `data` gives next.
+    pub(crate) fn sparse_file(
+        &mut self,
+        path: &[u8],
+        attributes: &Attributes,
+        size: u64,
+        pieces: &[(u64, u64)],
+        data: &mut dyn Read,
+    ) -> Result<()> {
+        let path = trim(path);
+        let mut file = self
+            .place(path, Kind::File, |parent, name| parent.create_file(name, 0o600))
+            .map_err(error("create the file", path))?;
+        let mut write = || {
+            file.set_len(size)?;
+            for &(offset, length) in pieces.iter().filter(|(_, length)| *length > 0) {
+                file.seek(SeekFrom::Start(offset))?;
+                if self.copy(&mut (&mut *data).take(length), &mut file)? < length {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+            }
+            Ok(())
+        };
+        write().map_err(error("write the file", path))?;
+        self.root
+            .set_file_attributes(&file, attributes)
+            .map_err(error("set the attributes of", path))
     }
 
     fn copy(&mut self, content: &mut dyn Read, file: &mut File) -> io::Result<u64> {
@@ -122,8 +164,13 @@ impl Writer {
     }
 
     fn link(&mut self, path: &[u8], existing: &[u8]) -> io::Result<()> {
-        let Some(Written::Other(kind)) = self.written.get(existing) else {
-            let what = String::from_utf8_lossy(existing);
+        if let Some(Written::LeftOut) = self.written.get(existing) {
+            self.clear(path)?;
+            return self.remember(path, Written::LeftOut);
+        }
+        let Some(Written::Other(kind)) = self.written.get(existing).filter(|one| one.is_file())
+        else {
+            let what = shown(existing);
             return Err(io::Error::new(
                 io::ErrorKind::NotFound,
                 format!("its target `{what}` is no file of this layer"),
@@ -156,8 +203,8 @@ impl Writer {
             Err(refused)
                 if refused.kind() == io::ErrorKind::PermissionDenied && !overlay::privileged() =>
             {
-                self.written.remove(path);
-                Ok(false)
+                let left_out = self.remember(path, Written::LeftOut);
+                left_out.map(|()| false).map_err(error("create the special file", path))
             }
             Err(source) => Err(error("create the special file", path)(source)),
         }
@@ -170,7 +217,7 @@ impl Writer {
         match self.written.get_mut(path) {
             Some(Written::Directory(state)) => state.opaque = true,
             Some(Written::Other(_)) => {}
-            None => self
+            Some(Written::LeftOut) | None => self
                 .place(path, Kind::Whiteout, Directory::make_whiteout)
                 .map_err(error("create the whiteout", path))?,
         }
@@ -184,6 +231,12 @@ impl Writer {
         Ok(())
     }
 
+    /// Takes out again what was written at `path`, if anything was, with all that is in it.
+    pub(crate) fn remove(&mut self, path: &[u8]) -> Result<()> {
+        let path = trim(path);
+        self.clear(path).map_err(error("remove", path))
+    }
+
     /// Sets what directories carry: opaque marks and attributes, the innermost first. The tree is
     /// complete then, and not yet synced.
     pub fn finish(self) -> Result<()> {
@@ -192,7 +245,7 @@ impl Writer {
             .into_iter()
             .filter_map(|(path, written)| match written {
                 Written::Directory(state) => Some((path, state)),
-                Written::Other(_) => None,
+                Written::Other(_) | Written::LeftOut => None,
             })
             .collect();
         directories.sort_unstable_by(|(one, _), (other, _)| other.cmp(one));
@@ -213,8 +266,20 @@ impl Writer {
         self.clear(path)?;
         let (parent, name) = split(path);
         let result = make(self.parent(parent)?, name)?;
-        self.written.insert(path.into(), Written::Other(kind));
+        self.remember(path, Written::Other(kind))?;
         Ok(result)
+    }
+
+    /// Keeps in mind what is at `path` now.
+    fn remember(&mut self, path: &[u8], written: Written) -> io::Result<()> {
+        self.names += path.len();
+        if self.names > limits::NAMES_MAX {
+            return Err(io::Error::other(
+                "the paths of the layer are longer than 512 MiB together",
+            ));
+        }
+        self.written.insert(path.into(), written);
+        Ok(())
     }
 
     /// Removes an earlier entry at `path`.
@@ -226,14 +291,18 @@ impl Writer {
         let kind = match earlier {
             Written::Directory(_) => Kind::Directory,
             Written::Other(kind) => *kind,
+            Written::LeftOut => {
+                self.written.remove(path);
+                return Ok(());
+            }
         };
         let (parent, name) = split(path);
         self.parent(parent)?.remove_all(name, kind)?;
         self.written.remove(path);
         if kind == Kind::Directory {
-            let below =
-                |other: &[u8]| other.strip_prefix(path).is_some_and(|rest| rest.starts_with(b"/"));
-            self.written.retain(|other, _| !below(other));
+            // What is below has `/` after the path, which comes right before `0`.
+            let [first, end] = [b"/", b"0"].map(|next| Box::from([path, next].concat()));
+            self.written.extract_if(first..end, |_, _| true).for_each(drop);
             self.parent = None;
         }
         Ok(())
@@ -248,7 +317,7 @@ impl Writer {
             let (parent, name) = split(path);
             self.parent(parent)?.make_dir(name, 0o755)?;
             let state = DirectoryState { attributes: None, opaque };
-            self.written.insert(path.into(), Written::Directory(Box::new(state)));
+            self.remember(path, Written::Directory(Box::new(state)))?;
         }
         match self.written.get_mut(path) {
             Some(Written::Directory(state)) => Ok(state),
@@ -274,7 +343,7 @@ impl Writer {
             Some(Written::Directory(_)) => Ok(()),
             Some(Written::Other(kind)) if *kind != Kind::Whiteout => Err(io::Error::new(
                 io::ErrorKind::NotADirectory,
-                format!("`{}` is no directory in this layer", String::from_utf8_lossy(path)),
+                format!("`{}` is no directory in this layer", shown(path)),
             )),
             _ => {
                 let (parent, name) = split(path);
@@ -306,8 +375,7 @@ fn finish_directory(root: &Directory, path: &[u8], state: &DirectoryState) -> io
 }
 
 fn error(action: &'static str, path: &[u8]) -> impl FnOnce(io::Error) -> TreeError {
-    let path = String::from_utf8_lossy(path).into_owned();
-    move |source| TreeError { action, path, source }
+    move |source| TreeError { action, path: shown(path), source }
 }
 
 fn trim(path: &[u8]) -> &[u8] {

@@ -1,91 +1,69 @@
 //! What an entry's header and pax records say about it.
 
-use std::{
-    io::{self, Read},
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
-use super::{
-    path::refused,
-    sparse::{self, Content, SparseRecords},
-};
+use super::path::refused;
 use crate::{
-    error::{Error, Result},
-    tree::Attributes,
+    error::Result,
+    tarball::{Entry, number},
+    tree::{Attributes, Special},
 };
 
-/// The pax records that matter here and that the tar reader does not apply itself.
-#[derive(Debug, Default)]
-pub(super) struct Extensions {
-    mtime: Option<SystemTime>,
-    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    sparse: SparseRecords,
-}
+/// An id that no user or group has: it tells chown(2) to change nothing.
+const NOBODY_AT_ALL: u32 = u32::MAX;
 
-impl Extensions {
-    pub(super) fn of<R: Read>(entry: &mut tar::Entry<'_, R>, what: &str) -> Result<Self> {
-        let mut extensions = Self::default();
-        if let Some(records) = entry.pax_extensions().map_err(Error::read(what))? {
-            for record in records {
-                let record = record.map_err(Error::read(what))?;
-                extensions.add(record.key_bytes(), record.value_bytes());
-            }
-        }
-        Ok(extensions)
-    }
-
-    fn add(&mut self, key: &[u8], value: &[u8]) {
+/// Mode, owner, time and extended attributes of an entry.
+pub(super) fn attributes(entry: &Entry) -> Result<Attributes> {
+    let refuse = |reason| refused(&entry.path, reason);
+    let header = entry.header.as_old();
+    let id = |key: &[u8], field: &[u8]| {
+        let in_records = entry.records.number(key).ok().flatten().map(i128::from);
+        in_records
+            .or_else(|| number(field))
+            .and_then(|id| u32::try_from(id).ok())
+            .filter(|id| *id != NOBODY_AT_ALL)
+            .ok_or_else(|| refuse("its owner is no 32-bit number"))
+    };
+    let mode = number(&header.mode).ok_or_else(|| refuse("its mode is unreadable"))?;
+    let mode = u32::try_from(mode & 0o7777).map_err(|_| refuse("its mode is unreadable"))?;
+    let mtime = match entry.records.last(b"mtime") {
+        Some(text) => parse_time(text),
+        None => number(&header.mtime).and_then(|time| seconds(i64::try_from(time).ok()?)),
+    };
+    let mut attributes = Attributes::new(mode, mtime.unwrap_or(SystemTime::UNIX_EPOCH));
+    attributes.uid = id(b"uid", &header.uid)?;
+    attributes.gid = id(b"gid", &header.gid)?;
+    for (key, value) in entry.records.iter() {
         if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
-            self.xattrs.push((name.to_vec(), value.to_vec()));
-        } else if let Some(name) = key.strip_prefix(b"GNU.sparse.") {
-            self.sparse.add(name, value);
-        } else if key == b"mtime" {
-            self.mtime = parse_time(value);
+            attributes.xattrs.push((name.to_vec(), value.to_vec()));
         }
     }
+    Ok(attributes)
+}
 
-    /// The entry's path; of a sparse file in pax form the header holds a made-up one.
-    pub(super) fn name<R: Read>(&self, entry: &tar::Entry<'_, R>) -> Vec<u8> {
-        self.sparse.name.clone().unwrap_or_else(|| entry.path_bytes().into_owned())
-    }
-
-    pub(super) fn attributes<R: Read>(
-        &self,
-        entry: &tar::Entry<'_, R>,
-        what: &str,
-    ) -> Result<Attributes> {
-        let header = entry.header();
-        let name = || self.name(entry);
-        let id = |field: &[u8], id: io::Result<u64>| {
-            u32::try_from(number(field, id).map_err(Error::read(what))?)
-                .map_err(|_| refused(&name(), "its owner is no 32-bit number"))
-        };
-        let mtime = self.mtime.unwrap_or_else(|| {
-            let seconds = Duration::from_secs(header.mtime().unwrap_or_default());
-            SystemTime::UNIX_EPOCH.checked_add(seconds).unwrap_or(SystemTime::UNIX_EPOCH)
-        });
-        let mode = number(&header.as_old().mode, header.mode()).map_err(Error::read(what))?;
-        let mut attributes = Attributes::new(mode & 0o7777, mtime);
-        attributes.uid = id(&header.as_old().uid, header.uid())?;
-        attributes.gid = id(&header.as_old().gid, header.gid())?;
-        attributes.xattrs.clone_from(&self.xattrs);
-        Ok(attributes)
-    }
-
-    /// The file's content, with the holes of a sparse file filled; `size` is that of its data.
-    pub(super) fn content<'a, R: Read>(
-        &self,
-        entry: &'a mut tar::Entry<'_, R>,
-        size: u64,
-        name: &[u8],
-    ) -> Result<Content<&'a mut dyn Read>> {
-        sparse::content(&self.sparse, entry, size).map_err(|reason| refused(name, reason))
+/// The device that an entry stands for. A header older than POSIX has no numbers.
+pub(super) fn device(entry: &Entry) -> Option<Special> {
+    let header = &entry.header;
+    let (major, minor) = match (header.as_gnu(), header.as_ustar()) {
+        (Some(gnu), _) => (gnu.dev_major, gnu.dev_minor),
+        (None, Some(ustar)) => (ustar.dev_major, ustar.dev_minor),
+        (None, None) => return None,
+    };
+    let read = |field: &[u8]| u32::try_from(number(field)?).ok();
+    let (major, minor) = (read(&major)?, read(&minor)?);
+    match entry.kind() {
+        tar::EntryType::Char => Some(Special::Char { major, minor }),
+        _ => Some(Special::Block { major, minor }),
     }
 }
 
-/// A numeric field of a header; one that was left empty is zero, as other readers have it.
-pub(super) fn number<T: Default>(field: &[u8], value: io::Result<T>) -> io::Result<T> {
-    if field.iter().all(|byte| matches!(byte, 0 | b' ')) { Ok(T::default()) } else { value }
+fn seconds(since: i64) -> Option<SystemTime> {
+    let offset = Duration::from_secs(since.unsigned_abs());
+    if since < 0 {
+        SystemTime::UNIX_EPOCH.checked_sub(offset)
+    } else {
+        SystemTime::UNIX_EPOCH.checked_add(offset)
+    }
 }
 
 /// Seconds since 1970 with an optional fraction and sign (POSIX, pax, "pax Extended Header File

@@ -6,171 +6,154 @@
 
 mod entry;
 mod path;
-mod sparse;
 // The trees are looked at as Linux keeps them.
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod tests;
 
-use std::{cell::Cell, io::Read};
+use std::io::Read;
 
 use tar::EntryType;
 
-use self::{
-    entry::Extensions,
-    path::{Role, Target},
-};
+use self::path::{Role, Target};
 use crate::{
     error::{Error, Result},
-    streams::{Padded, Watched},
+    limits,
+    streams::Watched,
+    tarball::{End, Entry, Reader},
     tree::{Special, TreeError, Writer},
 };
 
-/// How an archive ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// With the two empty blocks that mark it (POSIX, pax, "ustar Interchange Format").
-    Marked,
-    /// Without them, after a whole entry.
-    Unmarked,
-}
+/// No file of a layer is longer, in bytes: a map of a few bytes could otherwise stand for any
+/// number of zeros.
+const SIZE_MAX: u64 = 1 << 40;
 
 /// Writes the tree of a layer whose uncompressed archive is `archive`; `what` it is, for messages.
 /// Bytes after the archive's end are not read, and the last block need not be whole.
 pub(crate) fn unpack(archive: impl Read, mut tree: Writer, what: &str) -> Result<End> {
-    let end = Cell::new(None);
-    let mut watched = Watched::new(Padded::new(archive, &end));
-    let result = write_entries(&mut watched, &end, &mut tree, what);
-    match (result, watched.error) {
-        (Ok(()), _) => {}
-        (Err(_), Some(error)) => return Err(Error::read(what)(error)),
-        (Err(_), None) if end.get().is_some() => {
-            return Err(Error::Truncated { what: what.to_owned() });
+    let mut archive = Reader::new(archive);
+    let mut entries = 0;
+    let mut plinks = false;
+    let end = loop {
+        let entry = match archive.next().map_err(|fault| fault.of(what))? {
+            Ok(entry) => entry,
+            Err(end) => break end,
+        };
+        entries += 1;
+        if entries > limits::ENTRIES_MAX {
+            return Err(path::refused(&entry.path, "the layer has more than 4194304 entries"));
         }
-        (Err(error), None) => return Err(error),
+        plinks |= write_entry(&mut archive, &entry, &mut tree, what)? == Written::Aside;
+    };
+    if plinks {
+        tree.remove(path::AUFS_LINKS).map_err(unwritten)?;
     }
     tree.finish().map_err(unwritten)?;
-    Ok(if end.get().is_some() { End::Unmarked } else { End::Marked })
+    Ok(end)
 }
 
-fn write_entries(
-    archive: &mut impl Read,
-    end: &Cell<Option<u64>>,
+#[derive(PartialEq, Eq)]
+enum Written {
+    /// In the tree, if anywhere.
+    InPlace,
+    /// Where AUFS keeps files with several names, which are no part of the tree.
+    Aside,
+}
+
+fn write_entry(
+    archive: &mut Reader<impl Read>,
+    entry: &Entry,
     tree: &mut Writer,
     what: &str,
-) -> Result<()> {
-    let mut archive = tar::Archive::new(archive);
-    let mut any = false;
-    for entry in archive.entries().map_err(Error::read(what))? {
-        let mut entry = match entry {
-            Err(_) if !any => return Err(Error::NotTar { what: what.to_owned() }),
-            entry => entry.map_err(Error::read(what))?,
-        };
-        any = true;
-        let extensions = Extensions::of(&mut entry, what)?;
-        let entry_end =
-            entry.raw_file_position().saturating_add(entry.header().entry_size().unwrap_or(0));
-        write_entry(&mut entry, &extensions, tree, what)?;
-        if end.get().is_some_and(|end| end < entry_end) {
-            return Err(Error::Truncated { what: what.to_owned() });
+) -> Result<Written> {
+    let kind = entry.kind();
+    let (target, written) = match path::role(&entry.path)? {
+        Role::Whiteout(path) => {
+            return tree.whiteout(&path).map(|()| Written::InPlace).map_err(unwritten);
         }
-    }
-    Ok(())
-}
-
-fn write_entry<R: Read>(
-    entry: &mut tar::Entry<'_, R>,
-    extensions: &Extensions,
-    tree: &mut Writer,
-    what: &str,
-) -> Result<()> {
-    let kind = entry.header().entry_type();
-    if kind.is_pax_global_extensions() {
-        return Ok(());
-    }
-    let name = extensions.name(entry);
-    let role = path::role(&name)?;
-    let target = match role {
-        Role::Whiteout(path) => return tree.whiteout(&path).map_err(unwritten),
-        Role::Opaque(path) => return tree.opaque(&path).map_err(unwritten),
-        Role::Ignored => return Ok(()),
-        Role::Entry(target) => target,
+        Role::Opaque(path) => {
+            return tree.opaque(&path).map(|()| Written::InPlace).map_err(unwritten);
+        }
+        Role::Ignored => return Ok(Written::InPlace),
+        Role::AufsLink(target) if is_file(kind) => (target, Written::Aside),
+        Role::AufsLink(_) => return Ok(Written::InPlace),
+        Role::Entry(target) => (target, Written::InPlace),
     };
-    let attributes = extensions.attributes(entry, what)?;
-    let refuse = |reason| Err(path::refused(&name, reason));
+    let attributes = entry::attributes(entry)?;
+    let refuse = |reason| Err(path::refused(&entry.path, reason));
     let Target { path, directory } = target;
     if path.is_empty() && kind != EntryType::Directory {
         return refuse("it takes the place of the root directory");
     }
     match kind {
-        EntryType::Directory => tree.directory(&path, &attributes).map_err(unwritten),
+        EntryType::Directory => tree.directory(&path, &attributes).map_err(unwritten)?,
         // Archives older than POSIX mark a directory by its name's last byte alone.
-        EntryType::Regular if directory => tree.directory(&path, &attributes).map_err(unwritten),
-        EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-            let size = entry.size();
-            let mut content = extensions.content(entry, size, &name)?;
-            let expected = content.size();
-            let mut content = Watched::new(&mut content);
-            let written = tree.file(&path, &attributes, &mut content);
-            match (written, content.error) {
-                (_, Some(error)) => Err(Error::read(what)(error)),
-                (Err(error), None) => Err(unwritten(error)),
-                (Ok(written), None) if written != expected => {
-                    Err(Error::Truncated { what: what.to_owned() })
+        EntryType::Regular if directory => tree.directory(&path, &attributes).map_err(unwritten)?,
+        _ if is_file(kind) => {
+            let size = entry.sparse.as_ref().map_or(entry.size, |map| map.size);
+            if size > SIZE_MAX {
+                return refuse("it is longer than a tebibyte");
+            }
+            if entry.sparse.as_ref().is_some_and(|map| !map.check(entry.size)) {
+                return refuse("its sparse map is malformed");
+            }
+            let mut content = Watched::new(archive);
+            let written = match &entry.sparse {
+                Some(map) => {
+                    tree.sparse_file(&path, &attributes, map.size, &map.pieces, &mut content)
                 }
-                (Ok(_), None) => Ok(()),
+                None => tree.file(&path, &attributes, &mut content).map(drop),
+            };
+            match (written, content.error) {
+                (_, Some(error)) => return Err(Error::read(what)(error)),
+                (Err(error), None) => return Err(unwritten(error)),
+                (Ok(()), None) => {}
             }
         }
         EntryType::Symlink => {
-            let target = link_name(entry, &name)?;
-            tree.symlink(&path, &target, &attributes).map_err(unwritten)
+            let target = link_target(entry)?;
+            tree.symlink(&path, target, &attributes).map_err(unwritten)?;
         }
         EntryType::Link => {
-            let target = path::inside(&link_name(entry, &name)?)
-                .map_err(|_| path::refused(&name, "its hard link leads out of the layer"))?;
-            tree.hard_link(&path, &target.path).map_err(unwritten)
+            let target = path::inside(link_target(entry)?)
+                .map_err(|_| path::refused(&entry.path, "its hard link leads out of the layer"))?;
+            tree.hard_link(&path, &target.path).map_err(unwritten)?;
         }
         EntryType::Fifo | EntryType::Char | EntryType::Block => {
-            let special = special(entry, kind, &name)?;
-            tree.special(&path, special, &attributes).map(drop).map_err(unwritten)
+            let special = special(entry)?;
+            tree.special(&path, special, &attributes).map_err(unwritten)?;
         }
-        _ => refuse("its type is unknown"),
+        _ => return refuse("its type is unknown"),
+    }
+    Ok(written)
+}
+
+fn is_file(kind: EntryType) -> bool {
+    matches!(kind, EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse)
+}
+
+fn link_target(entry: &Entry) -> Result<&[u8]> {
+    let refuse = |reason| Err(path::refused(&entry.path, reason));
+    match entry.link.as_slice() {
+        [] => refuse("it is a link without target"),
+        target if target.contains(&0) => refuse("its target holds a NUL"),
+        target if target.len() > limits::PATH_MAX => refuse("its target is longer than 4095 bytes"),
+        target => Ok(target),
     }
 }
 
-fn link_name<R: Read>(entry: &tar::Entry<'_, R>, name: &[u8]) -> Result<Vec<u8>> {
-    match entry.link_name_bytes() {
-        Some(target) if target.contains(&0) => Err(path::refused(name, "its target holds a NUL")),
-        Some(target) if !target.is_empty() => Ok(target.into_owned()),
-        _ => Err(path::refused(name, "it is a link without target")),
-    }
-}
-
-fn special<R: Read>(entry: &tar::Entry<'_, R>, kind: EntryType, name: &[u8]) -> Result<Special> {
-    if kind == EntryType::Fifo {
+fn special(entry: &Entry) -> Result<Special> {
+    if entry.kind() == EntryType::Fifo {
         return Ok(Special::Fifo);
     }
-    let numbers = device_numbers(entry.header());
-    match (kind, numbers) {
-        (_, None) => Err(path::refused(name, "its device numbers are unreadable")),
-        (EntryType::Char, Some((0, 0))) => {
-            Err(path::refused(name, "a character device 0:0 is how overlayfs marks a whiteout"))
-        }
-        (EntryType::Char, Some((major, minor))) => Ok(Special::Char { major, minor }),
-        (_, Some((major, minor))) => Ok(Special::Block { major, minor }),
+    match entry::device(entry) {
+        None => Err(path::refused(&entry.path, "its device numbers are unreadable")),
+        Some(Special::Char { major: 0, minor: 0 }) => Err(path::refused(
+            &entry.path,
+            "a character device 0:0 is how overlayfs marks a whiteout",
+        )),
+        Some(device) => Ok(device),
     }
-}
-
-/// Major and minor number; a header older than POSIX has none.
-fn device_numbers(header: &tar::Header) -> Option<(u32, u32)> {
-    let (major, minor) = match (header.as_gnu(), header.as_ustar()) {
-        (Some(gnu), _) => (gnu.dev_major, gnu.dev_minor),
-        (None, Some(ustar)) => (ustar.dev_major, ustar.dev_minor),
-        (None, None) => return None,
-    };
-    let read =
-        |field: &[u8], value| entry::number(field, value).ok().map(Option::unwrap_or_default);
-    Some((read(&major, header.device_major())?, read(&minor, header.device_minor())?))
 }
 
 fn unwritten(error: TreeError) -> Error {
