@@ -23,6 +23,8 @@ pub mod snapshot;
 pub mod store;
 mod streams;
 mod tarball;
+#[cfg(all(test, target_os = "linux"))]
+mod tests_support;
 pub mod tree;
 pub mod union;
 mod unpack;

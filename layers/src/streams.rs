@@ -1,9 +1,6 @@
 //! Readers that notice what passes through them.
 
-use std::{
-    cell::Cell,
-    io::{self, Read, Seek, SeekFrom, Write},
-};
+use std::io::{self, Read, Write};
 
 use sha2::{Digest as _, Sha256};
 
@@ -87,30 +84,22 @@ impl<W: Write> Write for Digesting<W> {
     }
 }
 
-/// Bytes: archives are made up of such blocks (POSIX, pax, "ustar Interchange Format").
-const TAR_BLOCK: u64 = 512;
-
-/// Notices when the end was reached, and keeps the error that reading ended with: the tar reader
-/// has no distinct error for an early end, and a writer that reads mixes up the two sides.
+/// Keeps the error that reading ended with: a writer that reads mixes up the two sides.
 pub(crate) struct Watched<R> {
     reader: R,
-    pub(crate) at_end: bool,
     pub(crate) error: Option<io::Error>,
 }
 
 impl<R> Watched<R> {
     pub(crate) const fn new(reader: R) -> Self {
-        Self { reader, at_end: false, error: None }
+        Self { reader, error: None }
     }
 }
 
 impl<R: Read> Read for Watched<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.reader.read(buffer) {
-            Ok(count) => {
-                self.at_end = count == 0 && !buffer.is_empty();
-                Ok(count)
-            }
+            Ok(count) => Ok(count),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
             Err(error) => {
                 let kind = error.kind();
@@ -118,40 +107,5 @@ impl<R: Read> Read for Watched<R> {
                 Err(kind.into())
             }
         }
-    }
-}
-
-/// A tar archive whose last block is filled up: some writers leave out what follows the content of
-/// the last entry, and readers accept that (Go's archive/tar, and with it Docker).
-pub(crate) struct Padded<'a, R> {
-    reader: R,
-    position: u64,
-    end: &'a Cell<Option<u64>>,
-}
-
-impl<'a, R> Padded<'a, R> {
-    /// `end` tells where the bytes of `reader` ended, once they have.
-    pub(crate) const fn new(reader: R, end: &'a Cell<Option<u64>>) -> Self {
-        Self { reader, position: 0, end }
-    }
-}
-
-impl<R: Read> Read for Padded<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut count = self.reader.read(buffer)?;
-        if count == 0 && !buffer.is_empty() {
-            self.end.set(self.end.get().or(Some(self.position)));
-            let lacking = self.position.next_multiple_of(TAR_BLOCK) - self.position;
-            count = buffer.len().min(usize::try_from(lacking).unwrap_or(usize::MAX));
-            buffer[..count].fill(0);
-        }
-        self.position += count as u64;
-        Ok(count)
-    }
-}
-
-impl<R: Seek> Seek for Watched<R> {
-    fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
-        self.reader.seek(position)
     }
 }

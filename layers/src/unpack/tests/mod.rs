@@ -1,3 +1,5 @@
+mod formats;
+
 use std::{
     fs,
     io::Write as _,
@@ -33,16 +35,50 @@ impl Archive {
         self
     }
 
+    /// The same with another size in the header.
+    fn entry_of_size(self, kind: u8, name: &str, content: &[u8], size: u64) -> Self {
+        let start = self.0.len();
+        let mut made = self.entry(kind, name, "", content);
+        let mut header = Header::from_byte_slice(&made.0[start..start + 512]).clone();
+        header.set_size(size);
+        header.set_cksum();
+        made.0[start..start + 512].copy_from_slice(header.as_bytes());
+        made
+    }
+
+    /// A header with its checksum set.
+    fn raw(self, header: &Header) -> Self {
+        let mut header = header.clone();
+        header.set_cksum();
+        self.as_it_is(&header, b"")
+    }
+
+    fn as_it_is(mut self, header: &Header, content: &[u8]) -> Self {
+        self.0.extend_from_slice(header.as_bytes());
+        self.as_content(content)
+    }
+
+    fn as_content(mut self, content: &[u8]) -> Self {
+        self.0.extend_from_slice(content);
+        self.0.resize(self.0.len().next_multiple_of(512), 0);
+        self
+    }
+
     fn file(self, name: &str, content: &str) -> Self {
         self.entry(b'0', name, "", content.as_bytes())
     }
 
+    /// Records; of the values every character is a byte.
     fn pax(self, records: &[(&str, &str)]) -> Self {
         let mut content = Vec::new();
         for (key, value) in records {
+            let value: Vec<u8> =
+                value.chars().map(|byte| u8::try_from(byte).unwrap()).collect();
             let rest = key.len() + value.len() + 3;
             let length = (rest..rest + 9).find(|n| n.to_string().len() + rest == *n).unwrap();
-            writeln!(content, "{length} {key}={value}").unwrap();
+            write!(content, "{length} {key}=").unwrap();
+            content.extend_from_slice(&value);
+            content.push(b'\n');
         }
         self.entry(b'x', "pax", "", &content)
     }
