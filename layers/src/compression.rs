@@ -8,7 +8,10 @@ use ruzstd::decoding::{
     errors::{FrameDecoderError, ReadFrameHeaderError},
 };
 
-use crate::error::{Error, Result};
+use crate::{
+    budget::Budget,
+    error::{Error, Result},
+};
 
 /// How an archive is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,12 +40,17 @@ impl Compression {
         }
     }
 
-    /// The content of `reader`, decompressed.
-    pub(crate) fn decoder<'a>(self, reader: impl BufRead + 'a) -> Box<dyn Read + 'a> {
+    /// The content of `reader`, decompressed, as far as the budget goes.
+    pub(crate) fn decoder<'a>(
+        self,
+        reader: impl BufRead + 'a,
+        budget: &Budget,
+    ) -> Box<dyn Read + 'a> {
+        let reader = budget.packed(reader);
         match self {
             Self::None => Box::new(reader),
-            Self::Gzip => Box::new(MultiGzDecoder::new(reader)),
-            Self::Zstd => Box::new(ZstdDecoder::new(reader)),
+            Self::Gzip => Box::new(budget.unpacked(MultiGzDecoder::new(reader))),
+            Self::Zstd => Box::new(budget.unpacked(ZstdDecoder::new(reader))),
         }
     }
 }
@@ -148,7 +156,7 @@ mod tests {
         let mut reader = BufReader::new(bytes);
         let compression = Compression::detect(&mut reader, "it").unwrap();
         let mut content = Vec::new();
-        compression.decoder(reader).read_to_end(&mut content).map(|_| content)
+        compression.decoder(reader, &Budget::default()).read_to_end(&mut content).map(|_| content)
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Images: one manifest with its config.
 
-use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifest};
+use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifest, MediaType};
+use serde_json::Value;
 
 use crate::{
-    Digest, Platform,
-    error::{Error, Result},
+    Digest, Platform, artifact,
+    error::{Error, Result, shown},
+    limits,
     media::{self, Role},
 };
 
@@ -14,11 +16,14 @@ use crate::{
 pub struct Image {
     /// The manifest's digest.
     pub digest: Digest,
-    /// The config's digest, which is what Docker calls the image's id.
+    /// The config's digest, by which Docker knows an image; the manifest's of a WebAssembly
+    /// artifact, as many of those have one and the same config.
+    pub id: Digest,
+    /// The config's digest.
     pub config_digest: Digest,
     /// The manifest.
     pub manifest: ImageManifest,
-    /// The config: what to run, and with what.
+    /// The config: what to run, and with what. That of a WebAssembly artifact is made up.
     pub config: ImageConfiguration,
     /// What the image was made for.
     pub platform: Platform,
@@ -35,9 +40,12 @@ impl Image {
     pub(crate) fn new(digest: Digest, manifest: &[u8], config: &[u8]) -> Result<Self> {
         let manifest = parse_manifest(digest, manifest)?;
         let config_digest = digest_of(manifest.config())?;
-        let config: ImageConfiguration = serde_json::from_slice(config).map_err(|source| {
-            Error::Malformed { what: format!("config {config_digest}"), source }
-        })?;
+        let is_artifact = artifact::is_config(manifest.config().media_type());
+        let mut config = if is_artifact {
+            artifact::configuration(&manifest, config, &format!("manifest {digest}"))?
+        } else {
+            parse_config(config, &format!("config {config_digest}"))?
+        };
         let diff_ids = config
             .rootfs()
             .diff_ids()
@@ -54,12 +62,23 @@ impl Image {
                 ),
             });
         }
+        let programs = programs(&manifest);
+        if programs > 1 {
+            return Err(Error::Inconsistent {
+                what: format!("image {digest}"),
+                reason: "more than one of its layers is a WebAssembly program".to_owned(),
+            });
+        }
+        if programs == 1 && !is_artifact {
+            artifact::start_program(&mut config);
+        }
         let platform = Platform {
             os: config.os().to_string(),
             architecture: config.architecture().to_string(),
             variant: config.variant().clone().filter(|variant| !variant.is_empty()),
         };
-        Ok(Self { digest, config_digest, manifest, config, platform, diff_ids })
+        let id = if is_artifact { digest } else { config_digest };
+        Ok(Self { digest, id, config_digest, manifest, config, platform, diff_ids })
     }
 
     /// The layers, the lowest first: the descriptor of the archive as it is kept, and its diffID.
@@ -75,10 +94,50 @@ pub(crate) fn parse_manifest(digest: Digest, bytes: &[u8]) -> Result<ImageManife
     media::expect(manifest.config().media_type(), Role::Config, || {
         format!("the config of manifest {digest}")
     })?;
+    if manifest.layers().len() > limits::LAYERS_MAX {
+        return Err(Error::Inconsistent {
+            what: format!("manifest {digest}"),
+            reason: format!("it has more than {} layers", limits::LAYERS_MAX),
+        });
+    }
     for layer in manifest.layers() {
         media::expect(layer.media_type(), Role::Layer, || format!("layer {}", layer.digest()))?;
     }
     Ok(manifest)
+}
+
+/// Why a manifest is none of an image but of an artifact that means nothing here, such as a signature.
+pub(crate) fn other_artifact(digest: Digest, bytes: &[u8]) -> Result<Option<Error>> {
+    let manifest: ImageManifest = serde_json::from_slice(bytes)
+        .map_err(|source| Error::Malformed { what: format!("manifest {digest}"), source })?;
+    let known = media::role(manifest.config().media_type()) == Some(Role::Config);
+    let empty = *manifest.config().media_type() == MediaType::EmptyJSON;
+    if known && !(empty && programs(&manifest) == 0) {
+        return Ok(None);
+    }
+    Ok(Some(Error::MediaType {
+        what: format!("the config of manifest {digest}"),
+        media_type: shown(manifest.config().media_type().to_string().as_bytes()),
+    }))
+}
+
+/// Reads the config `what` of an image. Docker leaves out the list of layers where there is none.
+pub(crate) fn parse_config(bytes: &[u8], what: &str) -> Result<ImageConfiguration> {
+    serde_json::from_slice(bytes).or_else(|source| {
+        let filled = serde_json::from_slice(bytes).ok().and_then(|mut config: Value| {
+            let layers = config.get_mut("rootfs")?.as_object_mut()?.entry("diff_ids");
+            let layers = layers.or_insert(Value::Null);
+            layers.is_null().then(|| *layers = Value::Array(Vec::new()))?;
+            serde_json::from_value(config).ok()
+        });
+        filled.ok_or_else(|| Error::Malformed { what: what.to_owned(), source })
+    })
+}
+
+/// How many layers are a program each, and no archive.
+fn programs(manifest: &ImageManifest) -> usize {
+    let layers = manifest.layers().iter();
+    layers.filter(|layer| artifact::is_program(layer.media_type())).count()
 }
 
 /// The digest that a descriptor names.

@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 pub mod archive;
+mod artifact;
+mod budget;
 mod changes;
 mod compression;
 pub mod copy;

@@ -2,7 +2,10 @@
 
 use oci_spec::image::MediaType;
 
-use crate::error::{Error, Result};
+use crate::{
+    artifact,
+    error::{Error, Result, shown},
+};
 
 /// What a descriptor points to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +18,12 @@ pub(crate) enum Role {
 
 /// The role of a media type, if it is known.
 pub(crate) fn role(media_type: &MediaType) -> Option<Role> {
+    if artifact::is_config(media_type) {
+        return Some(Role::Config);
+    }
+    if artifact::is_program(media_type) {
+        return Some(Role::Layer);
+    }
     match media_type {
         MediaType::ImageManifest => Some(Role::Manifest),
         MediaType::ImageIndex => Some(Role::Index),
@@ -34,12 +43,16 @@ fn docker_role(name: &str) -> Option<Role> {
     match name {
         "application/vnd.docker.distribution.manifest.v2+json" => Some(Role::Manifest),
         "application/vnd.docker.distribution.manifest.list.v2+json" => Some(Role::Index),
-        "application/vnd.docker.container.image.v1+json" => Some(Role::Config),
+        // Old registries gave configs the type of nothing in particular; Docker takes it for one.
+        "application/vnd.docker.container.image.v1+json" | "application/octet-stream" => {
+            Some(Role::Config)
+        }
         "application/vnd.docker.image.rootfs.diff.tar"
         | "application/vnd.docker.image.rootfs.diff.tar.gzip"
         | "application/vnd.docker.image.rootfs.diff.tar.zstd"
         | "application/vnd.docker.image.rootfs.foreign.diff.tar"
-        | "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip" => Some(Role::Layer),
+        | "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+        | "application/vnd.docker.image.rootfs.foreign.diff.tar.zstd" => Some(Role::Layer),
         _ => None,
     }
 }
@@ -49,5 +62,5 @@ pub(crate) fn expect(media_type: &MediaType, role: Role, what: impl Fn() -> Stri
     if self::role(media_type) == Some(role) {
         return Ok(());
     }
-    Err(Error::MediaType { what: what(), media_type: media_type.to_string() })
+    Err(Error::MediaType { what: what(), media_type: shown(media_type.to_string().as_bytes()) })
 }

@@ -50,10 +50,20 @@ impl Platform {
         Self::new("wasi", "wasm")
     }
 
+    /// Whether this is WebAssembly with WASI, of any version.
+    fn is_wasi(&self) -> bool {
+        matches!(self.os.as_str(), "wasi" | "wasip1" | "wasip2")
+            && matches!(self.architecture.as_str(), "wasm" | "wasm32")
+    }
+
     /// Whether an image made for `self` runs where `wanted` is asked for: the same
-    /// operating system and architecture, and the same variant where both name one.
+    /// operating system and architecture, and the same variant where both name one. `wasi` means
+    /// every version of WASI, and `wasm32` is `wasm` by another name.
     #[must_use]
     pub fn satisfies(&self, wanted: &Self) -> bool {
+        if self.is_wasi() && wanted.is_wasi() {
+            return wanted.os == "wasi" || self.os == wanted.os;
+        }
         self.os == wanted.os
             && self.architecture == wanted.architecture
             && match (&self.variant, &wanted.variant) {
@@ -134,5 +144,17 @@ mod tests {
         assert!(platform("linux/arm64").satisfies(&platform("linux/arm64/v8")));
         assert!(!platform("linux/arm/v6").satisfies(&platform("linux/arm/v7")));
         assert!(!platform("wasi/wasm").satisfies(&platform("linux/amd64")));
+    }
+
+    #[test]
+    fn wasi_means_every_version_and_a_version_only_itself() {
+        for image in ["wasi/wasm", "wasi/wasm32", "wasip1/wasm", "wasip2/wasm"] {
+            assert!(platform(image).satisfies(&platform("wasi/wasm")), "{image}");
+            assert!(platform(image).satisfies(&platform("wasi/wasm32")), "{image}");
+            assert!(platform(image).satisfies(&platform(image)), "{image}");
+        }
+        assert!(!platform("wasip1/wasm").satisfies(&platform("wasip2/wasm")));
+        assert!(!platform("wasi/wasm").satisfies(&platform("wasip1/wasm")));
+        assert!(!platform("js/wasm").satisfies(&platform("wasi/wasm")));
     }
 }

@@ -54,7 +54,7 @@ impl Import {
         let mut teller = Teller::new(false);
         let store = context.store()?;
         let digest = store.import(input, &options, &mut |progress| teller.tell(progress))?;
-        output::line(&store.image(&digest)?.config_digest.to_string())?;
+        output::line(&store.image(&digest)?.id.to_string())?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -55,6 +55,10 @@ impl Store {
     /// [`Error::DigestMismatch`] and [`Error::SizeMismatch`] if it is damaged,
     /// [`Error::MediaType`] if it holds something else than container images.
     pub fn load(&self, source: Source<'_>, progress: OnProgress<'_>) -> Result<Vec<Loaded>> {
+        self.collect_after(|| self.load_all(source, progress))
+    }
+
+    fn load_all(&self, source: Source<'_>, progress: OnProgress<'_>) -> Result<Vec<Loaded>> {
         let _pin = self.pin()?;
         let work = Work::new(self)?;
         match source {
@@ -111,7 +115,7 @@ fn spool(work: &Work, mut reader: BufReader<impl Read>, path: &Path) -> Result<F
         .create_new(true)
         .open(&copy_path)
         .map_err(Error::io("create", &copy_path))?;
-    let mut content = crate::streams::Watched::new(compression.decoder(reader));
+    let mut content = crate::streams::Watched::new(compression.decoder(reader, work.budget()));
     if let Err(error) = std::io::copy(&mut content, &mut copy) {
         return Err(match content.error {
             Some(error) => Error::read(&what)(error),

@@ -1,17 +1,17 @@
 //! OCI image layouts, in a directory or an archive (image-spec, "OCI Image Layout Specification").
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
-use oci_spec::image::{Descriptor, ImageIndex};
+use oci_spec::image::Descriptor;
 
 use super::{Loaded, not_an_image, source::Files};
 use crate::{
     Digest, Reference, Store,
-    error::{Error, Result},
+    error::{Error, Result, shown},
     image::{Image, digest_of},
     media::{self, Role},
     progress::OnProgress,
-    store::{LayerSource, Work, graph, refs::REF_NAME},
+    store::{Form, LayerSource, Work, graph, refs::REF_NAME},
 };
 
 /// containerd's and Docker's annotation with the full name; OCI's own is then the tag alone.
@@ -28,21 +28,25 @@ pub(super) fn load(
 ) -> Result<Vec<Loaded>> {
     let content =
         files.read("index.json")?.ok_or_else(|| not_an_image(path, "it holds no index.json"))?;
-    let index: ImageIndex = serde_json::from_slice(&content)
-        .map_err(|source| Error::Malformed { what: "index.json".to_owned(), source })?;
-    let mut loader = Loader { store, work, files, progress };
+    let index = graph::parse_index("index.json", &content)?;
+    let mut loader = Loader { store, work, files, progress, copied: BTreeSet::new() };
     let mut images = Vec::new();
+    let mut other = None;
     for descriptor in index.manifests().iter().filter(|child| !graph::is_attestation(child)) {
-        if !loader.copy(descriptor, DEPTH_MAX)? {
-            return Err(Error::MissingBlob {
-                what: "index.json".to_owned(),
-                digest: digest_of(descriptor)?,
-            });
+        match loader.copy(descriptor, DEPTH_MAX)? {
+            Copied::Whole => images.push((name_of(descriptor), descriptor.clone())),
+            Copied::NoImage(error) => other = Some(error),
+            Copied::Absent => {
+                return Err(Error::MissingBlob {
+                    what: "index.json".to_owned(),
+                    digest: digest_of(descriptor)?,
+                });
+            }
         }
-        images.push((name_of(descriptor), descriptor.clone()));
     }
     if images.is_empty() {
-        return Err(not_an_image(path, "its index.json names no image"));
+        let nothing = || not_an_image(path, "its index.json names no image");
+        return Err(other.unwrap_or_else(nothing));
     }
     super::publish(store, work, images)
 }
@@ -60,27 +64,45 @@ struct Loader<'a> {
     work: &'a Work,
     files: &'a dyn Files,
     progress: OnProgress<'a>,
+    /// Images and indexes that are dealt with: what is referred to a thousand times is copied once.
+    copied: BTreeSet<Digest>,
+}
+
+/// What became of a descriptor.
+enum Copied {
+    /// It and all that it needs is in the store.
+    Whole,
+    /// Neither layout nor store has it.
+    Absent,
+    /// It is an artifact of another kind, such as a signature, as this error says.
+    NoImage(Error),
 }
 
 impl Loader<'_> {
-    /// Copies an image or index with all that it needs; `false` if neither layout nor store has it.
-    fn copy(&mut self, descriptor: &Descriptor, depth: usize) -> Result<bool> {
+    /// Copies an image or index with all that it needs.
+    fn copy(&mut self, descriptor: &Descriptor, depth: usize) -> Result<Copied> {
         let digest = digest_of(descriptor)?;
         let role = media::role(descriptor.media_type());
         if !matches!(role, Some(Role::Manifest | Role::Index)) {
             return Err(Error::MediaType {
                 what: format!("manifest {digest}"),
-                media_type: descriptor.media_type().to_string(),
+                media_type: shown(descriptor.media_type().to_string().as_bytes()),
             });
         }
-        let Some(content) = self.document(descriptor)? else { return Ok(false) };
+        if self.copied.contains(&digest) {
+            return Ok(Copied::Whole);
+        }
+        let Some(content) = self.document(descriptor)? else { return Ok(Copied::Absent) };
         if role == Some(Role::Index) {
             self.copy_children(digest, &content, depth)?;
+        } else if let Some(error) = crate::image::other_artifact(digest, &content)? {
+            return Ok(Copied::NoImage(error));
         } else {
             self.copy_image(digest, &content)?;
         }
         self.store.add_document(self.work, &content)?;
-        Ok(true)
+        self.copied.insert(digest);
+        Ok(Copied::Whole)
     }
 
     /// Copies what an index holds, as far as it is there: archives often hold one platform's image
@@ -94,8 +116,9 @@ impl Loader<'_> {
             return Err(inconsistent("indexes are nested too deeply"));
         }
         let mut any = false;
-        for child in graph::parse_index(digest, content)?.manifests() {
-            any |= !graph::is_attestation(child) && self.copy(child, depth - 1)?;
+        for child in graph::parse_index(&format!("index {digest}"), content)?.manifests() {
+            any |= !graph::is_attestation(child)
+                && matches!(self.copy(child, depth - 1)?, Copied::Whole);
         }
         if any { Ok(()) } else { Err(inconsistent("none of its images is there")) }
     }
@@ -134,7 +157,7 @@ impl Loader<'_> {
             what: format!("layer {digest}"),
             blob: Some((digest, layer.size())),
             diff_id: Some(diff_id),
-            marked: false,
+            form: Form::of(layer),
         };
         self.store.add_layer(self.work, source, self.progress).map(drop)
     }

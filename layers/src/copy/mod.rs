@@ -71,7 +71,7 @@ impl Store {
         let compression = Compression::detect(&mut input, what)?;
         let work = Work::new(self)?;
         let unpacked = work.path("archive");
-        let mut archive = tar::Archive::new(compression.decoder(input));
+        let mut archive = tar::Archive::new(compression.decoder(input, work.budget()));
         archive.unpack(&unpacked).map_err(Error::read(what))?;
         inward::copy(&unpacked, false, files, path, &Place::Content)
     }

@@ -44,9 +44,12 @@ impl Store {
     pub fn document(&self, digest: Digest, what: &str) -> Result<Vec<u8>> {
         let mut content = Vec::new();
         self.open_blob(digest, what)?
-            .take(DOCUMENT_MAX)
+            .take(DOCUMENT_MAX + 1)
             .read_to_end(&mut content)
             .map_err(Error::io("read", &self.blob_path(digest)))?;
+        if content.len() as u64 > DOCUMENT_MAX {
+            return Err(Error::TooLong { what: format!("blob {digest}"), limit: DOCUMENT_MAX });
+        }
         let found = Digest::of(&content);
         if found != digest {
             let what = format!("blob {}", self.blob_path(digest).display());

@@ -113,7 +113,7 @@ impl Store {
             if self.layer_path(diff_id).exists() {
                 continue;
             }
-            let restored = repair && whole && self.restore_layer(work, digest, diff_id).is_ok();
+            let restored = repair && whole && self.restore_layer(work, descriptor, diff_id).is_ok();
             report.found(format!("layer {diff_id} is not unpacked"), restored);
         }
         blobs.insert(image.digest, true);

@@ -9,6 +9,7 @@ use crate::{
     Digest, Image, Platform,
     error::{Error, Result},
     image::digest_of,
+    limits,
     media::{self, Role},
 };
 
@@ -39,18 +40,17 @@ impl Store {
     /// archives often hold an index and one of its images.
     pub(crate) fn images_under(&self, descriptor: &Descriptor) -> Result<Vec<Image>> {
         let mut images = Vec::new();
-        self.walk(descriptor, DEPTH_MAX, &mut |_| (), &mut |image| images.push(image))?;
+        let mut seen = BTreeSet::new();
+        self.walk(descriptor, DEPTH_MAX, &mut seen, &mut |image| images.push(image))?;
         Ok(images)
     }
 
     /// All blobs and layers that a descriptor leads to.
     pub(crate) fn reach(&self, descriptor: &Descriptor, reachable: &mut Reachable) -> Result<()> {
         let mut images = Vec::new();
-        let documents = &mut reachable.blobs;
-        let visit = &mut |digest| {
-            documents.insert(digest);
-        };
-        self.walk(descriptor, DEPTH_MAX, visit, &mut |image| images.push(image))?;
+        let mut seen = BTreeSet::new();
+        self.walk(descriptor, DEPTH_MAX, &mut seen, &mut |image| images.push(image))?;
+        reachable.blobs.append(&mut seen);
         for image in images {
             reachable.blobs.insert(image.config_digest);
             for (layer, diff_id) in image.layers() {
@@ -61,16 +61,19 @@ impl Store {
         Ok(())
     }
 
+    /// Goes through images and indexes, each index once: what refers to one many times, on several
+    /// levels, would otherwise take ages.
     fn walk(
         &self,
         descriptor: &Descriptor,
         depth: usize,
-        document: &mut dyn FnMut(Digest),
+        seen: &mut BTreeSet<Digest>,
         image: &mut dyn FnMut(Image),
     ) -> Result<()> {
         let digest = digest_of(descriptor)?;
-        document(digest);
+        let new = seen.insert(digest);
         match media::role(descriptor.media_type()) {
+            Some(Role::Index) if !new => Ok(()),
             Some(Role::Manifest) => {
                 let mut found = self.image(&digest)?;
                 if let Some(platform) = descriptor.platform() {
@@ -82,7 +85,7 @@ impl Store {
             Some(Role::Index) if depth > 0 => {
                 for child in self.children(digest)? {
                     if self.blob_size(digest_of(&child)?)?.is_some() {
-                        self.walk(&child, depth - 1, document, image)?;
+                        self.walk(&child, depth - 1, seen, image)?;
                     }
                 }
                 Ok(())
@@ -101,14 +104,21 @@ impl Store {
     /// The images and indexes that an index holds.
     fn children(&self, digest: Digest) -> Result<Vec<Descriptor>> {
         let content = self.document(digest, "the image")?;
-        let index = parse_index(digest, &content)?;
+        let index = parse_index(&format!("index {digest}"), &content)?;
         Ok(index.manifests().iter().filter(|child| !is_attestation(child)).cloned().collect())
     }
 }
 
-pub(crate) fn parse_index(digest: Digest, content: &[u8]) -> Result<ImageIndex> {
-    serde_json::from_slice(content)
-        .map_err(|source| Error::Malformed { what: format!("index {digest}"), source })
+pub(crate) fn parse_index(what: &str, content: &[u8]) -> Result<ImageIndex> {
+    let index: ImageIndex = serde_json::from_slice(content)
+        .map_err(|source| Error::Malformed { what: what.to_owned(), source })?;
+    if index.manifests().len() > limits::IMAGES_MAX {
+        return Err(Error::Inconsistent {
+            what: what.to_owned(),
+            reason: format!("it holds more than {} images", limits::IMAGES_MAX),
+        });
+    }
+    Ok(index)
 }
 
 /// Whether a manifest of an index is no image but a statement about one: `BuildKit` adds them for

@@ -16,7 +16,7 @@ use crate::{
 pub struct ImageSummary {
     /// Its names, sorted; none if it was replaced under its last one.
     pub names: Vec<Reference>,
-    /// The config's digest of an image, the index's own of an index.
+    /// That of an image, as [`Image::id`] has it; the index's own digest of an index.
     pub id: Digest,
     /// The digest of the manifest or index.
     pub digest: Digest,
@@ -40,7 +40,7 @@ impl Store {
             let images = self.images_under(&entry.descriptor)?;
             let index = media::role(entry.descriptor.media_type()) == Some(Role::Index);
             let id = match images.first() {
-                Some(image) if !index => image.config_digest,
+                Some(image) if !index => image.id,
                 _ => entry.digest,
             };
             let mut blobs = BTreeMap::from([(entry.digest, entry.descriptor.size())]);

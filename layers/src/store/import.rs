@@ -9,7 +9,11 @@ use oci_spec::image::{
 
 use serde_json::Value;
 
-use super::{Store, Work, layer::Added, layer::Source, refs};
+use super::{
+    Store, Work,
+    layer::{Added, Form, Source},
+    refs,
+};
 use crate::{
     Digest, Platform, Reference,
     compression::Compression,
@@ -37,6 +41,15 @@ impl Store {
     /// with gzip or zstd. Returns the digest of its manifest.
     pub fn import(
         &self,
+        tar: impl Read,
+        options: &ImportOptions,
+        progress: OnProgress<'_>,
+    ) -> Result<Digest> {
+        self.collect_after(|| self.import_whole(tar, options, progress))
+    }
+
+    fn import_whole(
+        &self,
         mut tar: impl Read,
         options: &ImportOptions,
         progress: OnProgress<'_>,
@@ -48,7 +61,7 @@ impl Store {
             what: "the archive".to_owned(),
             blob: None,
             diff_id: None,
-            marked: true,
+            form: Form::MarkedTar,
         };
         let layer = self.add_layer(&work, source, progress)?;
         let mut config = serde_json::to_value(config_of(&layer, options)?).map_err(unwritable)?;

@@ -5,14 +5,17 @@ use std::{
     path::PathBuf,
 };
 
+use oci_spec::image::Descriptor;
+
 use super::{
     BlobWriter, Store, Work,
-    pipeline::{self, Passed},
+    pipeline::{self, Job, Passed},
 };
 use crate::{
-    Digest,
+    Digest, artifact,
     compression::Compression,
     error::{Error, Result},
+    image::digest_of,
     progress::{OnProgress, Progress},
     streams::Tee,
     tarball::End,
@@ -32,8 +35,26 @@ pub(crate) struct Source<'a> {
     pub(crate) blob: Option<(Digest, u64)>,
     /// The digest of the uncompressed archive, where a config says it.
     pub(crate) diff_id: Option<Digest>,
-    /// Whether the archive must have its end mark, as no digest says where it ends.
-    pub(crate) marked: bool,
+    /// What it is an archive of, and how it must end.
+    pub(crate) form: Form,
+}
+
+/// What a layer's bytes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// A tar archive, compressed or not.
+    Tar,
+    /// The same, and it must have its end mark, as no digest says where it ends.
+    MarkedTar,
+    /// A WebAssembly program.
+    Program,
+}
+
+impl Form {
+    /// What a layer with this descriptor is.
+    pub(crate) fn of(layer: &Descriptor) -> Self {
+        if artifact::is_program(layer.media_type()) { Self::Program } else { Self::Tar }
+    }
 }
 
 /// A layer that is in the store once its [`Work`] is settled.
@@ -68,18 +89,18 @@ impl Store {
         source: Source<'_>,
         progress: OnProgress<'_>,
     ) -> Result<Added> {
-        let Source { reader, what, blob, diff_id, marked } = source;
+        let Source { reader, what, blob, diff_id, form } = source;
         let size = blob.map(|(_, size)| size);
         progress(Progress::Started { layer: what.clone(), size });
         let reader = Noting { reader, read: 0, noted: 0, progress: &mut *progress };
         let mut input = Tee::new(reader, BlobWriter::new(work)?);
-        let result = self.read_layer(work, &mut input, &what, diff_id);
+        let result = self.read_layer(work, &mut input, &what, diff_id, form);
         let Tee { writer: blob_writer, write_error, .. } = input;
         if let Some(error) = write_error {
             return Err(Error::io("write", &work.path(""))(error));
         }
         let (Passed { compression, digest, diff_id: found, end }, tree) = result?;
-        if marked && end == Some(End::Unmarked) {
+        if form == Form::MarkedTar && end == Some(End::Unmarked) {
             return Err(Error::Truncated { what });
         }
         if let Some(expected) = size.filter(|size| *size != blob_writer.size()) {
@@ -105,18 +126,27 @@ impl Store {
         input: impl Read,
         what: &str,
         diff_id: Option<Digest>,
+        form: Form,
     ) -> Result<(Passed, Option<PathBuf>)> {
         let known = diff_id.is_some_and(|diff_id| self.has_tree(work, diff_id));
-        let (path, writer) = if known { None } else { Some(new_tree(work)?) }.unzip();
-        let passed = pipeline::read(input, writer, what).map_err(|error| full(work, error))?;
+        let (path, tree) = if known { None } else { Some(new_tree(work)?) }.unzip();
+        let job = Job { form, tree, budget: work.budget(), what };
+        let passed = pipeline::read(input, job).map_err(|error| full(work, error))?;
         Ok((passed, path))
     }
 
     /// Unpacks a layer whose tree is missing from its blob.
-    pub(crate) fn restore_layer(&self, work: &Work, digest: Digest, diff_id: Digest) -> Result<()> {
+    pub(crate) fn restore_layer(
+        &self,
+        work: &Work,
+        layer: &Descriptor,
+        diff_id: Digest,
+    ) -> Result<()> {
+        let digest = digest_of(layer)?;
         let what = format!("layer {digest}");
         let archive = self.open_blob(digest, &what)?;
-        let (passed, tree) = self.read_layer(work, archive, &what, Some(diff_id))?;
+        let (passed, tree) =
+            self.read_layer(work, archive, &what, Some(diff_id), Form::of(layer))?;
         check_diff_id(&what, Some(diff_id), passed.diff_id)?;
         work.made().trees.extend(tree.map(|tree| (diff_id, tree)));
         self.settle(work)

@@ -39,7 +39,7 @@ use std::{
 
 pub(crate) use self::{
     blobs::{BlobWriter, DOCUMENT_MAX},
-    layer::{Added, Source as LayerSource},
+    layer::{Added, Form, Source as LayerSource},
     work::Work,
 };
 pub use self::{
@@ -53,6 +53,7 @@ pub use self::{
 };
 use crate::{
     Digest,
+    budget::Budget,
     error::{Error, Result},
     files,
 };
@@ -67,6 +68,8 @@ const EMPTY_INDEX: &str =
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
+    /// Bytes that one operation may decompress, whatever from; none for the default.
+    unpacked_max: Option<u64>,
 }
 
 impl Store {
@@ -79,7 +82,7 @@ impl Store {
     /// When `root` cannot be made or written to, or is a directory with other content.
     pub fn open(root: &Path) -> Result<Self> {
         let root = std::path::absolute(root).map_err(Error::io("find", root))?;
-        let store = Self { root };
+        let store = Self { root, unpacked_max: None };
         let layout = store.root.join("oci-layout");
         match fs::read(&layout) {
             Ok(content) => check_layout(&store.root, &content)?,
@@ -88,6 +91,18 @@ impl Store {
         }
         work::remove_abandoned(&store)?;
         Ok(store)
+    }
+
+    /// The same store with another limit to decompression: what one operation adds may become
+    /// `bytes`, and beyond that 200 times as much as it is compressed. The default is 16 GiB, which
+    /// is far from what images are and short of what fills disks.
+    #[must_use]
+    pub fn with_unpacked_max(self, bytes: u64) -> Self {
+        Self { unpacked_max: Some(bytes), ..self }
+    }
+
+    fn budget(&self) -> Budget {
+        self.unpacked_max.map_or_else(Budget::default, Budget::new)
     }
 
     /// The directory that the store is in.

@@ -9,8 +9,8 @@ use flate2::{Compression as Level, GzBuilder};
 
 use super::{
     BlobWriter, Store, Work,
-    layer::{Added, new_tree},
-    pipeline,
+    layer::{Added, Form, new_tree},
+    pipeline::{self, Job},
 };
 use crate::{
     compression::Compression,
@@ -66,7 +66,9 @@ impl Store {
         let blob = GzBuilder::new().write(Digesting::new(BlobWriter::new(work)?), LEVEL);
         let mut input = Tee::new(input, blob);
         let (path, tree) = new_tree(work)?;
-        let passed = pipeline::read_as(Compression::None, &mut input, Some(tree), WHAT);
+        let budget = work.budget();
+        let job = Job { form: Form::Tar, tree: Some(tree), budget, what: WHAT };
+        let passed = pipeline::read_as(Compression::None, &mut input, job);
         let Tee { writer: blob, write_error, .. } = input;
         let place = work.path("");
         let unwritten = || Error::io("write", &place);

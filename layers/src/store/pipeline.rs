@@ -16,8 +16,10 @@ use std::{
     thread::{self, Scope, ScopedJoinHandle},
 };
 
+use super::Form;
 use crate::{
-    Digest,
+    Digest, artifact,
+    budget::Budget,
     compression::Compression,
     error::{Error, Result},
     pipe::{Receiver, Sender, pipe},
@@ -40,20 +42,34 @@ pub(super) struct Passed {
     pub(super) end: Option<End>,
 }
 
-/// Reads `archive` to its end, and unpacks it to `tree` if there is one; `what` it is, for messages.
-pub(super) fn read(archive: impl Read, tree: Option<Writer>, what: &str) -> Result<Passed> {
+/// What is done with a layer.
+pub(super) struct Job<'a> {
+    pub(super) form: Form,
+    /// Where it is unpacked, if at all.
+    pub(super) tree: Option<Writer>,
+    /// How much may be decompressed.
+    pub(super) budget: &'a Budget,
+    /// What it is, for messages.
+    pub(super) what: &'a str,
+}
+
+/// Reads `archive` to its end.
+pub(super) fn read(archive: impl Read, job: Job<'_>) -> Result<Passed> {
     let mut archive = BufReader::with_capacity(BUFFER, archive);
-    let compression = Compression::detect(&mut archive, what)?;
-    read_as(compression, archive, tree, what)
+    let compression = match job.form {
+        Form::Program => Compression::None,
+        Form::Tar | Form::MarkedTar => Compression::detect(&mut archive, job.what)?,
+    };
+    read_as(compression, archive, job)
 }
 
 /// The same for an archive that is known to be compressed so.
 pub(super) fn read_as(
     compression: Compression,
     archive: impl Read,
-    tree: Option<Writer>,
-    what: &str,
+    job: Job<'_>,
 ) -> Result<Passed> {
+    let Job { form, tree, budget, what } = job;
     let mut archive = Hashing::new(archive);
     let (to_next, from_archive) = pipe();
     thread::scope(|scope| {
@@ -61,10 +77,10 @@ pub(super) fn read_as(
             (from_archive, None)
         } else {
             let (to_tree, uncompressed) = pipe();
-            let decompress = move || decompress(from_archive, compression, to_tree);
+            let decompress = move || decompress(from_archive, compression, budget, to_tree);
             (uncompressed, Some(spawn(scope, "decompress", decompress, what)?))
         };
-        let writing = spawn(scope, "unpack", move || write(uncompressed, tree, what), what)?;
+        let writing = spawn(scope, "unpack", move || write(uncompressed, tree, form, what), what)?;
         to_next.send_all(&mut archive);
         let diff_id = decompressing.map(join).transpose();
         // The last in line has every error that came down.
@@ -79,9 +95,10 @@ pub(super) fn read_as(
 fn decompress(
     mut archive: Receiver,
     compression: Compression,
+    budget: &Budget,
     to_tree: Sender,
 ) -> io::Result<Digest> {
-    let mut content = Hashing::new(compression.decoder(&mut archive));
+    let mut content = Hashing::new(compression.decoder(&mut archive, budget));
     let whole = to_tree.send_all(&mut content);
     let digest = content.digest();
     if whole {
@@ -91,8 +108,17 @@ fn decompress(
     Ok(digest)
 }
 
-fn write(mut archive: Receiver, tree: Option<Writer>, what: &str) -> Result<Option<End>> {
-    let end = tree.map(|tree| unpack::unpack(&mut archive, tree, what)).transpose()?;
+fn write(
+    mut archive: Receiver,
+    tree: Option<Writer>,
+    form: Form,
+    what: &str,
+) -> Result<Option<End>> {
+    let unpack = |tree| match form {
+        Form::Program => artifact::unpack(&mut archive, tree, what).map(|()| End::Marked),
+        Form::Tar | Form::MarkedTar => unpack::unpack(&mut archive, tree, what),
+    };
+    let end = tree.map(unpack).transpose()?;
     // What follows the archive's end belongs to the digests too.
     io::copy(&mut archive, &mut io::sink()).map_err(Error::read(what))?;
     Ok(end)
@@ -154,8 +180,13 @@ mod tests {
     fn unpacked(archive: impl Read) -> (tempfile::TempDir, Result<Passed>) {
         let dir = tempfile::tempdir().unwrap();
         let tree = Writer::new(Directory::open_root(dir.path(), Encoding::host()).unwrap());
-        let passed = read(archive, Some(tree), "the layer");
+        let passed = read_tar(archive, Some(tree));
         (dir, passed)
+    }
+
+    fn read_tar(archive: impl Read, tree: Option<Writer>) -> Result<Passed> {
+        let budget = Budget::default();
+        read(archive, Job { form: Form::Tar, tree, budget: &budget, what: "the layer" })
     }
 
     #[test]
@@ -174,7 +205,7 @@ mod tests {
     #[test]
     fn what_is_not_unpacked_is_digested_all_the_same() {
         let plain = archive(&["a"]);
-        let passed = read(gzip(&plain).as_slice(), None, "the layer").unwrap();
+        let passed = read_tar(gzip(&plain).as_slice(), None).unwrap();
         assert_eq!((passed.diff_id, passed.end), (Digest::of(&plain), None));
     }
 

@@ -108,6 +108,19 @@ impl Store {
         Ok(reachable)
     }
 
+    /// Adds something. Of what fails, all that was whole goes too, unless another process uses the
+    /// store: that may have found it and count on it, and the next removal takes it away.
+    pub(crate) fn collect_after<T>(&self, add: impl FnOnce() -> Result<T>) -> Result<T> {
+        let result = add();
+        if result.is_err()
+            && let Ok(Some(_lock)) = Pin::try_exclusive(&self.root.join("lock"))
+        {
+            // The error that led here is the one to tell.
+            let _ = Work::new(self).and_then(|work| self.collect(&work));
+        }
+        result
+    }
+
     /// Removes the blobs and layers that no entry leads to. The store's lock must be held.
     pub(crate) fn collect(&self, work: &Work) -> Result<u64> {
         let reachable = self.reachable()?;

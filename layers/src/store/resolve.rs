@@ -26,7 +26,7 @@ impl Store {
         if let Some(hex) = id_digits(name)
             && !entry.name.is_some_and(|known| name.parse() == Ok(known))
             && let Some(member) = images.iter().position(|image| {
-                image.digest.hex().starts_with(hex) || image.config_digest.hex().starts_with(hex)
+                image.digest.hex().starts_with(hex) || image.id.hex().starts_with(hex)
             })
         {
             images = vec![images.swap_remove(member)];
@@ -34,9 +34,7 @@ impl Store {
         let position = if wanted.is_empty() {
             (!images.is_empty()).then_some(0)
         } else {
-            wanted
-                .iter()
-                .find_map(|wanted| images.iter().position(|image| image.platform.satisfies(wanted)))
+            wanted.iter().find_map(|wanted| best(&images, wanted))
         };
         match position {
             Some(position) => Ok(images.swap_remove(position)),
@@ -78,11 +76,11 @@ impl Store {
         let mut found: Option<(BTreeSet<Digest>, Entry)> = None;
         for entry in entries {
             let images = self.images_under(&entry.descriptor)?;
-            let is_member = |image: &&Image| fits(image.config_digest) || fits(image.digest);
+            let is_member = |image: &&Image| fits(image.id) || fits(image.digest);
             let mut configs: BTreeSet<Digest> =
-                images.iter().filter(is_member).map(|image| image.config_digest).collect();
+                images.iter().filter(is_member).map(|image| image.id).collect();
             if fits(entry.digest) {
-                configs.extend(images.iter().map(|image| image.config_digest));
+                configs.extend(images.iter().map(|image| image.id));
             }
             match &mut found {
                 _ if configs.is_empty() => {}
@@ -95,6 +93,12 @@ impl Store {
         }
         Ok(found.map(|(_, entry)| entry))
     }
+}
+
+/// Where the image for a platform is: one made for just that before one that will do.
+fn best(images: &[Image], wanted: &Platform) -> Option<usize> {
+    let exact = images.iter().position(|image| image.platform == *wanted);
+    exact.or_else(|| images.iter().position(|image| image.platform.satisfies(wanted)))
 }
 
 /// The hexadecimal digits of what can be an id.

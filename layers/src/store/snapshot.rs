@@ -6,7 +6,6 @@ use super::{Store, Work};
 use crate::{
     Digest, Image, Lower, Snapshot,
     error::{Error, Result},
-    image::digest_of,
 };
 
 /// The digest of an archive of nothing: two empty blocks.
@@ -45,7 +44,7 @@ impl Store {
             }
             let path = self.layer_path(diff_id);
             if !path.exists() {
-                self.restore_layer(&Work::new(self)?, digest_of(descriptor)?, diff_id)?;
+                self.restore_layer(&Work::new(self)?, descriptor, diff_id)?;
             }
             lowers.push(Lower { diff_id, path });
         }

@@ -15,6 +15,7 @@ use std::{
 use super::{Pin, Store};
 use crate::{
     Digest,
+    budget::Budget,
     error::{Error, Result},
     files,
 };
@@ -25,6 +26,7 @@ pub(crate) struct Work {
     dir: tempfile::TempDir,
     lock_path: PathBuf,
     lock: Option<Pin>,
+    budget: Budget,
     made: Mutex<Made>,
 }
 
@@ -46,7 +48,18 @@ impl Work {
             .map_err(Error::io("write in", &tmp))?;
         let lock_path = dir.path().with_extension("lock");
         let lock = Pin::exclusive(&lock_path)?;
-        Ok(Self { dir, lock_path, lock: Some(lock), made: Mutex::default() })
+        Ok(Self {
+            dir,
+            lock_path,
+            lock: Some(lock),
+            budget: store.budget(),
+            made: Mutex::default(),
+        })
+    }
+
+    /// How much may be decompressed.
+    pub(crate) const fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// Where something of this name is made.

@@ -6,8 +6,7 @@ use silo_layers::{Image, ImageSummary};
 /// The image; `all` are those of the store, with the names.
 pub(super) fn describe(image: &Image, all: &[ImageSummary]) -> Value {
     let config = serde_json::to_value(&image.config).unwrap_or_default();
-    let of =
-        |known: &&ImageSummary| known.digest == image.digest || known.id == image.config_digest;
+    let of = |known: &&ImageSummary| known.digest == image.digest || known.id == image.id;
     // An image within an index is known by the index's names.
     let summary = all.iter().find(of).or_else(|| {
         all.iter()
@@ -25,7 +24,7 @@ pub(super) fn describe(image: &Image, all: &[ImageSummary]) -> Value {
         .collect();
     let size: u64 = image.manifest.layers().iter().map(oci_spec::image::Descriptor::size).sum();
     json!({
-        "Id": image.config_digest,
+        "Id": image.id,
         "RepoTags": tags,
         "RepoDigests": digests,
         "Created": config.get("created"),

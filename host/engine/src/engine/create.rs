@@ -55,7 +55,7 @@ impl Engine {
             image: ImageRecord {
                 name: options.image.clone(),
                 manifest: image.digest,
-                id: image.config_digest,
+                id: image.id,
                 platform: image.platform.clone(),
             },
             backend: backend.name().to_owned(),

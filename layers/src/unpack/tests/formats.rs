@@ -201,9 +201,7 @@ fn hard_links_lead_to_earlier_entries_of_their_layer_alone() {
         assert!(error.contains("is no file of this layer"), "{error}");
     }
     let dir = unpacked(
-        Archive::default()
-            .entry(b'2', "soft", "/nowhere", b"")
-            .entry(b'1', "hard", "./soft", b""),
+        Archive::default().entry(b'2', "soft", "/nowhere", b"").entry(b'1', "hard", "./soft", b""),
     );
     assert_eq!(fs::read_link(dir.path().join("hard")).unwrap(), Path::new("/nowhere"));
 }

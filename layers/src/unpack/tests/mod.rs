@@ -72,8 +72,7 @@ impl Archive {
     fn pax(self, records: &[(&str, &str)]) -> Self {
         let mut content = Vec::new();
         for (key, value) in records {
-            let value: Vec<u8> =
-                value.chars().map(|byte| u8::try_from(byte).unwrap()).collect();
+            let value: Vec<u8> = value.chars().map(|byte| u8::try_from(byte).unwrap()).collect();
             let rest = key.len() + value.len() + 3;
             let length = (rest..rest + 9).find(|n| n.to_string().len() + rest == *n).unwrap();
             write!(content, "{length} {key}=").unwrap();

@@ -1,3 +1,5 @@
+mod images;
+
 use std::{cell::Cell, collections::HashSet, io::Write as _, thread};
 
 use super::*;
@@ -320,11 +322,13 @@ fn bad_input_is_named_and_leaves_nothing_behind() {
     let mut wrong_diff_id = Oci::new("file");
     wrong_diff_id.diff_id = Digest::of(b"another");
     let mut unknown = Oci::new("file");
-    unknown.layer_type = "application/wasm";
+    unknown.layer_type = "application/x-unknown";
+    let mut program = Oci::new("file");
+    program.layer_type = "application/wasm";
     let mut missing = Oci::new("file");
     missing.left_out = true;
     let cut_layer = docker_archive(&tar("file")[..514], Digest::of(&tar("file")));
-    let cases: [(Vec<u8>, &str); 11] = [
+    let cases: [(Vec<u8>, &str); 12] = [
         (Vec::new(), "is not an image: it is empty"),
         (b"#!/bin/sh\n".repeat(100), "is not an image: it is no tar archive"),
         (tar("file"), "is not an image: the archive holds neither index.json nor manifest.json"),
@@ -333,7 +337,8 @@ fn bad_input_is_named_and_leaves_nothing_behind() {
         (cut_layer, "layer two/layer.tar is truncated"),
         (wrong_digest.archive(), "does not match its digest: expected sha256:"),
         (wrong_diff_id.archive(), "the uncompressed layer sha256:"),
-        (unknown.archive(), "has the unknown media type `application/wasm`"),
+        (unknown.archive(), "has the unknown media type `application/x-unknown`"),
+        (program.archive(), "it is no WebAssembly program, as its media type says"),
         (missing.archive(), "which is missing"),
         (b"\xfd7zXZ\0\0\0".to_vec(), "is compressed with xz, which is not supported"),
     ];
@@ -468,4 +473,23 @@ fn layers_of_an_image_are_listed_once_from_the_top() {
     let found: Vec<Digest> = lowers.iter().map(|lower| lower.diff_id).collect();
     assert_eq!(found, [ids[0], ids[1]]);
     assert_eq!(found.iter().collect::<HashSet<_>>().len(), 2);
+}
+
+#[test]
+fn an_exact_platform_comes_before_one_that_will_do() {
+    let fixture = Fixture::new();
+    for (name, platform) in [("a", "wasip2/wasm"), ("b", "wasip1/wasm"), ("c", "wasi/wasm")] {
+        fixture.import_for(name, name, platform.parse().unwrap());
+    }
+    let found = |members: &[&str], wanted: &str| {
+        fixture.store.index(&"all".parse().unwrap(), members).unwrap();
+        let image = fixture.store.resolve("all", &[wanted.parse().unwrap()]);
+        image.map(|image| image.platform.to_string()).map_err(|error| error.to_string())
+    };
+    for wanted in ["wasi/wasm", "wasip1/wasm", "wasip2/wasm"] {
+        assert_eq!(found(&["a", "b", "c"], wanted).unwrap(), wanted);
+    }
+    assert_eq!(found(&["b"], "wasi/wasm").unwrap(), "wasip1/wasm");
+    let error = found(&["b"], "wasip2/wasm").unwrap_err();
+    assert_eq!(error, "image all has no wasip2/wasm; it has wasip1/wasm");
 }
