@@ -92,14 +92,25 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "silo: {}", self.error)?;
+        writeln!(f, "silo: {}", plain(&*self.error))?;
         let mut cause = self.error.source();
         while let Some(error) = cause {
-            writeln!(f, "  caused by: {error}")?;
+            writeln!(f, "  caused by: {}", plain(error))?;
             cause = error.source();
         }
         self.hint.as_ref().map_or(Ok(()), |hint| writeln!(f, "  hint: {hint}"))
     }
+}
+
+/// An error's text as a terminal may have it. What an image or archive has put in, a name or a media
+/// type, neither forges a line nor commands the terminal; a line of our own goes on indented.
+fn plain(error: &dyn Error) -> String {
+    let escaped = |character: char| match character {
+        '\n' => "\n    ".to_owned(),
+        control if control.is_control() => control.escape_default().to_string(),
+        other => other.to_string(),
+    };
+    error.to_string().chars().map(escaped).collect()
 }
 
 impl From<silo_engine::Error> for Failure {
@@ -135,6 +146,15 @@ mod tests {
         silo: cannot read `x`
           caused by: disk on fire
           hint: put it out
+        ");
+    }
+
+    #[test]
+    fn no_message_forges_a_line_or_commands_the_terminal() {
+        let failure = Failure::new("no such image: a\u{1b}[2J\nsilo: all is well");
+        insta::assert_snapshot!(failure.to_string(), @r"
+        silo: no such image: a\u{1b}[2J
+            silo: all is well
         ");
     }
 

@@ -13,6 +13,8 @@ pub mod copy;
 pub mod digest;
 pub mod error;
 mod files;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod image;
 mod limits;
 mod media;

@@ -21,5 +21,6 @@ mod parallel;
 mod save;
 mod two_platforms;
 mod verbs;
+mod wasm_artifacts;
 mod wasm_images;
 mod webapp;

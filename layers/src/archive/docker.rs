@@ -17,9 +17,10 @@ use crate::{
     store::{Added, Form, LayerSource, Work},
 };
 
+/// An image of the archive.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Item {
+pub(crate) struct Item {
     config: String,
     repo_tags: Option<Vec<String>>,
     layers: Option<Vec<String>>,
@@ -33,17 +34,9 @@ pub(super) fn load(
     progress: OnProgress<'_>,
 ) -> Result<Vec<Loaded>> {
     let mut loader = Loader { store, work, files, path, progress, added: HashMap::new() };
-    let items: Vec<Item> = serde_json::from_slice(&loader.need("manifest.json")?)
-        .map_err(|source| Error::Malformed { what: "manifest.json".to_owned(), source })?;
+    let items = parse(&loader.need("manifest.json")?)?;
     if items.is_empty() {
         return Err(not_an_image(path, "its manifest.json names no image"));
-    }
-    let named: usize = items.iter().map(|item| item.repo_tags.as_ref().map_or(1, Vec::len)).sum();
-    if items.len().max(named) > limits::IMAGES_MAX {
-        return Err(Error::Inconsistent {
-            what: "manifest.json".to_owned(),
-            reason: format!("it names more than {} images", limits::IMAGES_MAX),
-        });
     }
     let mut images: Vec<(Option<Reference>, Descriptor)> = Vec::new();
     for item in items {
@@ -56,6 +49,20 @@ pub(super) fn load(
         images.extend(names.into_iter().map(|name| (Some(name), descriptor.clone())));
     }
     super::publish(store, work, images)
+}
+
+/// What `manifest.json` says.
+pub(crate) fn parse(content: &[u8]) -> Result<Vec<Item>> {
+    let items: Vec<Item> = serde_json::from_slice(content)
+        .map_err(|source| Error::Malformed { what: "manifest.json".to_owned(), source })?;
+    let named: usize = items.iter().map(|item| item.repo_tags.as_ref().map_or(1, Vec::len)).sum();
+    if items.len().max(named) > limits::IMAGES_MAX {
+        return Err(Error::Inconsistent {
+            what: "manifest.json".to_owned(),
+            reason: format!("it names more than {} images", limits::IMAGES_MAX),
+        });
+    }
+    Ok(items)
 }
 
 struct Loader<'a> {

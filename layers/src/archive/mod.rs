@@ -1,7 +1,7 @@
 //! Archives of images: loading `docker save`'s and `podman save`'s, OCI archives and OCI layouts, and
 //! saving.
 
-mod docker;
+pub(crate) mod docker;
 mod oci;
 mod save;
 mod source;

@@ -36,11 +36,10 @@ pub(super) fn size(header: &Header) -> Result<u64, Fault> {
 pub(super) fn has_valid_checksum(header: &Header) -> bool {
     const CHECKSUM: std::ops::Range<usize> = 148..156;
     let bytes = header.as_bytes();
-    let counted = |(index, byte): (usize, &u8)| {
-        if CHECKSUM.contains(&index) { b' ' } else { *byte }
-    };
-    let counted = || bytes.iter().enumerate().map(counted);
-    let unsigned: i128 = counted().map(i128::from).sum();
-    let signed: i128 = counted().map(|byte| i128::from(byte.cast_signed())).sum();
-    number(&bytes[CHECKSUM]).is_some_and(|sum| sum == unsigned || sum == signed)
+    let Some(expected) = number(&bytes[CHECKSUM]) else { return false };
+    let blanks = i32::from(b' ') * 8;
+    let counted = || bytes[..CHECKSUM.start].iter().chain(&bytes[CHECKSUM.end..]);
+    let unsigned: i32 = counted().map(|byte| i32::from(*byte)).sum();
+    let signed = || counted().map(|byte| i32::from(byte.cast_signed())).sum::<i32>();
+    expected == i128::from(unsigned + blanks) || expected == i128::from(signed() + blanks)
 }

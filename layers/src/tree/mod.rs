@@ -6,7 +6,7 @@
 
 mod attributes;
 mod directory;
-mod names;
+pub(crate) mod names;
 #[cfg_attr(target_os = "linux", path = "overlay_linux.rs")]
 #[cfg_attr(not(target_os = "linux"), path = "overlay_elsewhere.rs")]
 mod overlay;

@@ -15,14 +15,14 @@ const LONGEST: usize = 200;
 pub(super) const OPAQUE: &str = "%o";
 
 /// An encoded name, and the sibling that keeps the real one when it had to be hashed.
-pub(super) struct Encoded {
-    pub(super) name: String,
-    pub(super) long_name_file: Option<String>,
+pub(crate) struct Encoded {
+    pub(crate) name: String,
+    pub(crate) long_name_file: Option<String>,
 }
 
 /// What a host name of the portable encoding stands for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Decoded {
+pub(crate) enum Decoded {
     /// A regular file or a directory.
     Plain(Vec<u8>),
     Symlink(Vec<u8>),
@@ -59,7 +59,7 @@ fn prefix(kind: Kind) -> &'static str {
 }
 
 /// The host name of `name`.
-pub(super) fn encode(name: &[u8], kind: Kind) -> Encoded {
+pub(crate) fn encode(name: &[u8], kind: Kind) -> Encoded {
     let prefix = prefix(kind);
     let body = escape(name);
     if body.len() <= LONGEST {
@@ -97,7 +97,7 @@ fn is_reserved(name: &[u8]) -> bool {
 }
 
 /// What the host name stands for.
-pub(super) fn decode(host: &str) -> Decoded {
+pub(crate) fn decode(host: &str) -> Decoded {
     let (prefix, body) = ["%l", "%w", "%s"]
         .into_iter()
         .find_map(|p| Some((p, host.strip_prefix(p)?)))
@@ -129,7 +129,7 @@ fn unescape(body: &str) -> Option<Vec<u8>> {
 }
 
 /// Whether this is one component of a path: not empty, `.` or `..`, without `/` or NUL.
-pub(super) fn is_name(name: &[u8]) -> bool {
+pub(crate) fn is_name(name: &[u8]) -> bool {
     !matches!(name, b"" | b"." | b"..") && !name.iter().any(|byte| matches!(byte, b'/' | 0))
 }
 

@@ -134,12 +134,17 @@ impl Layout {
             }),
         );
         let layers: Vec<&Value> = layers.iter().map(|layer| &layer.descriptor).collect();
+        let mut descriptor = self.manifest(&config, &layers);
+        descriptor["platform"] = json!({ "os": os, "architecture": architecture });
+        descriptor
+    }
+
+    /// A manifest of these blobs.
+    pub(crate) fn manifest(&self, config: &Value, layers: &[&Value]) -> Value {
         let manifest = json!({
             "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers,
         });
-        let mut descriptor = self.json_blob(MANIFEST, &manifest);
-        descriptor["platform"] = json!({ "os": os, "architecture": architecture });
-        descriptor
+        self.json_blob(MANIFEST, &manifest)
     }
 
     /// Joins manifests into an index.

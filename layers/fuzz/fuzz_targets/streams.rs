@@ -1,0 +1,5 @@
+//! gzip and zstd streams.
+
+#![cfg_attr(feature = "engine", no_main)]
+
+silo_layers_fuzz::target!(silo_layers::fuzzing::decompress);
