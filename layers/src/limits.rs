@@ -16,5 +16,5 @@ pub(crate) const NAMES_MAX: usize = 512 << 20;
 pub(crate) const FILES_MAX: usize = 1 << 18;
 /// How many layers an image has: overlayfs stacks no more (`OVL_MAX_STACK`).
 pub(crate) const LAYERS_MAX: usize = 500;
-/// How many images one index has, whatever lies between; and how many an archive.
+/// How many images an index has, those of indexes within it too; and how many an archive.
 pub(crate) const IMAGES_MAX: usize = 1 << 12;

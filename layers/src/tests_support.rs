@@ -11,7 +11,7 @@ pub(crate) fn leave_out(why: &str) {
 /// Whether this user may make device nodes here.
 pub(crate) fn may_make_devices() -> bool {
     use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().expect("a directory");
     let null = dir.path().join("null");
     mknodat(CWD, &null, FileType::CharacterDevice, Mode::RUSR, makedev(1, 3)).is_ok()
 }

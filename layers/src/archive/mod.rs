@@ -7,6 +7,7 @@ mod save;
 mod source;
 
 use std::{
+    collections::BTreeSet,
     fs::File,
     io::{BufRead as _, BufReader, Read, Seek as _},
     path::{Path, PathBuf},
@@ -143,12 +144,18 @@ fn load_tar(
     }
 }
 
-/// Makes loaded images visible, all in one step.
+/// Makes loaded images visible, all in one step. What the store could not list stays out of it.
 fn publish(
     store: &Store,
     work: &Work,
     images: Vec<(Option<Reference>, Descriptor)>,
 ) -> Result<Vec<Loaded>> {
+    let mut readable = BTreeSet::new();
+    for (_, descriptor) in &images {
+        if readable.insert(digest_of(descriptor)?) {
+            store.images_under(descriptor)?;
+        }
+    }
     store.change_entries(work, |entries| {
         images
             .into_iter()

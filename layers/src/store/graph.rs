@@ -41,7 +41,7 @@ impl Store {
     pub(crate) fn images_under(&self, descriptor: &Descriptor) -> Result<Vec<Image>> {
         let mut images = Vec::new();
         let mut seen = BTreeSet::new();
-        self.walk(descriptor, DEPTH_MAX, &mut seen, &mut |image| images.push(image))?;
+        self.walk(descriptor, DEPTH_MAX, &mut seen, &mut images)?;
         Ok(images)
     }
 
@@ -49,7 +49,7 @@ impl Store {
     pub(crate) fn reach(&self, descriptor: &Descriptor, reachable: &mut Reachable) -> Result<()> {
         let mut images = Vec::new();
         let mut seen = BTreeSet::new();
-        self.walk(descriptor, DEPTH_MAX, &mut seen, &mut |image| images.push(image))?;
+        self.walk(descriptor, DEPTH_MAX, &mut seen, &mut images)?;
         reachable.blobs.append(&mut seen);
         for image in images {
             reachable.blobs.insert(image.config_digest);
@@ -68,7 +68,7 @@ impl Store {
         descriptor: &Descriptor,
         depth: usize,
         seen: &mut BTreeSet<Digest>,
-        image: &mut dyn FnMut(Image),
+        images: &mut Vec<Image>,
     ) -> Result<()> {
         let digest = digest_of(descriptor)?;
         let new = seen.insert(digest);
@@ -79,13 +79,13 @@ impl Store {
                 if let Some(platform) = descriptor.platform() {
                     found.platform = described(platform);
                 }
-                image(found);
-                Ok(())
+                images.push(found);
+                if images.len() > limits::IMAGES_MAX { Err(too_many("the index")) } else { Ok(()) }
             }
             Some(Role::Index) if depth > 0 => {
                 for child in self.children(digest)? {
                     if self.blob_size(digest_of(&child)?)?.is_some() {
-                        self.walk(&child, depth - 1, seen, image)?;
+                        self.walk(&child, depth - 1, seen, images)?;
                     }
                 }
                 Ok(())
@@ -113,12 +113,14 @@ pub(crate) fn parse_index(what: &str, content: &[u8]) -> Result<ImageIndex> {
     let index: ImageIndex = serde_json::from_slice(content)
         .map_err(|source| Error::Malformed { what: what.to_owned(), source })?;
     if index.manifests().len() > limits::IMAGES_MAX {
-        return Err(Error::Inconsistent {
-            what: what.to_owned(),
-            reason: format!("it holds more than {} images", limits::IMAGES_MAX),
-        });
+        return Err(too_many(what));
     }
     Ok(index)
+}
+
+fn too_many(what: &str) -> Error {
+    let reason = format!("it holds more than {} images", limits::IMAGES_MAX);
+    Error::Inconsistent { what: what.to_owned(), reason }
 }
 
 /// Whether a manifest of an index is no image but a statement about one: `BuildKit` adds them for

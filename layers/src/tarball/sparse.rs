@@ -37,7 +37,7 @@ impl Map {
 
     /// A map of offsets and lengths in turn.
     fn of(size: u64, numbers: &[u64]) -> Result<Self, Fault> {
-        if numbers.len() % 2 != 0 || numbers.len() / 2 > PIECES_MAX {
+        if !numbers.len().is_multiple_of(2) || numbers.len() / 2 > PIECES_MAX {
             return Err(MALFORMED);
         }
         let pieces = numbers.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();

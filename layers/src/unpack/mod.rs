@@ -21,7 +21,7 @@ use crate::{
     limits,
     streams::Watched,
     tarball::{End, Entry, Reader},
-    tree::{Special, TreeError, Writer},
+    tree::{Attributes, Special, TreeError, Writer},
 };
 
 /// No file of a layer is longer, in bytes: a map of a few bytes could otherwise stand for any
@@ -74,9 +74,8 @@ fn write_entry(
         Role::Opaque(path) => {
             return tree.opaque(&path).map(|()| Written::InPlace).map_err(unwritten);
         }
-        Role::Ignored => return Ok(Written::InPlace),
         Role::AufsLink(target) if is_file(kind) => (target, Written::Aside),
-        Role::AufsLink(_) => return Ok(Written::InPlace),
+        Role::Ignored | Role::AufsLink(_) => return Ok(Written::InPlace),
         Role::Entry(target) => (target, Written::InPlace),
     };
     let attributes = entry::attributes(entry)?;
@@ -89,27 +88,7 @@ fn write_entry(
         EntryType::Directory => tree.directory(&path, &attributes).map_err(unwritten)?,
         // Archives older than POSIX mark a directory by its name's last byte alone.
         EntryType::Regular if directory => tree.directory(&path, &attributes).map_err(unwritten)?,
-        _ if is_file(kind) => {
-            let size = entry.sparse.as_ref().map_or(entry.size, |map| map.size);
-            if size > SIZE_MAX {
-                return refuse("it is longer than a tebibyte");
-            }
-            if entry.sparse.as_ref().is_some_and(|map| !map.check(entry.size)) {
-                return refuse("its sparse map is malformed");
-            }
-            let mut content = Watched::new(archive);
-            let written = match &entry.sparse {
-                Some(map) => {
-                    tree.sparse_file(&path, &attributes, map.size, &map.pieces, &mut content)
-                }
-                None => tree.file(&path, &attributes, &mut content).map(drop),
-            };
-            match (written, content.error) {
-                (_, Some(error)) => return Err(Error::read(what)(error)),
-                (Err(error), None) => return Err(unwritten(error)),
-                (Ok(()), None) => {}
-            }
-        }
+        _ if is_file(kind) => write_file(archive, entry, &path, &attributes, tree, what)?,
         EntryType::Symlink => {
             let target = link_target(entry)?;
             tree.symlink(&path, target, &attributes).map_err(unwritten)?;
@@ -126,6 +105,32 @@ fn write_entry(
         _ => return refuse("its type is unknown"),
     }
     Ok(written)
+}
+
+fn write_file(
+    archive: &mut Reader<impl Read>,
+    entry: &Entry,
+    path: &[u8],
+    attributes: &Attributes,
+    tree: &mut Writer,
+    what: &str,
+) -> Result<()> {
+    let refuse = |reason| Err(path::refused(&entry.path, reason));
+    if entry.sparse.as_ref().map_or(entry.size, |map| map.size) > SIZE_MAX {
+        return refuse("it is longer than a tebibyte");
+    }
+    if entry.sparse.as_ref().is_some_and(|map| !map.check(entry.size)) {
+        return refuse("its sparse map is malformed");
+    }
+    let mut content = Watched::new(archive);
+    let written = match &entry.sparse {
+        Some(map) => tree.sparse_file(path, attributes, map.size, &map.pieces, &mut content),
+        None => tree.file(path, attributes, &mut content).map(drop),
+    };
+    match content.error {
+        Some(error) => Err(Error::read(what)(error)),
+        None => written.map_err(unwritten),
+    }
 }
 
 fn is_file(kind: EntryType) -> bool {

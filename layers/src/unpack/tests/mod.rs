@@ -50,15 +50,15 @@ impl Archive {
     fn raw(self, header: &Header) -> Self {
         let mut header = header.clone();
         header.set_cksum();
-        self.as_it_is(&header, b"")
+        self.unchanged(&header, b"")
     }
 
-    fn as_it_is(mut self, header: &Header, content: &[u8]) -> Self {
+    fn unchanged(mut self, header: &Header, content: &[u8]) -> Self {
         self.0.extend_from_slice(header.as_bytes());
-        self.as_content(content)
+        self.content(content)
     }
 
-    fn as_content(mut self, content: &[u8]) -> Self {
+    fn content(mut self, content: &[u8]) -> Self {
         self.0.extend_from_slice(content);
         self.0.resize(self.0.len().next_multiple_of(512), 0);
         self
@@ -307,4 +307,31 @@ proptest! {
         let _ = unpack_to(&root, &bytes, Encoding::Overlay);
         prop_assert_eq!(fs::read_dir(outer.path()).unwrap().count(), 1);
     }
+}
+
+/// One block, over and over.
+struct Endless {
+    block: [u8; 512],
+    position: usize,
+}
+
+impl Read for Endless {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let rest = &self.block[self.position..];
+        let count = rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&rest[..count]);
+        self.position = (self.position + count) % self.block.len();
+        Ok(count)
+    }
+}
+
+#[test]
+fn an_archive_without_end_is_refused() {
+    // AUFS's own entries stand for nothing, so that nothing but their number counts.
+    let archive = Archive::default().file(".wh..wh.aufs", "").0;
+    let endless = Endless { block: archive.try_into().unwrap(), position: 0 };
+    let dir = tempfile::tempdir().unwrap();
+    let tree = Writer::new(Directory::open_root(dir.path(), Encoding::Overlay).unwrap());
+    let error = unpack(std::io::BufReader::new(endless), tree, "the layer").unwrap_err();
+    assert!(error.to_string().contains("more than 4194304 entries"), "{error}");
 }
