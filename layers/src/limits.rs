@@ -11,7 +11,7 @@ pub(crate) const DEPTH_MAX: usize = 256;
 /// How many entries a layer's archive has.
 pub(crate) const ENTRIES_MAX: usize = 1 << 22;
 /// Bytes of all paths of a layer, implied parents counted too: a writer remembers them.
-pub(crate) const NAMES_MAX: usize = 512 << 20;
+pub(crate) const NAMES_MAX: usize = 256 << 20;
 /// How many files an image archive has. It holds a few for each layer.
 pub(crate) const FILES_MAX: usize = 1 << 18;
 /// How many layers an image has: overlayfs stacks no more (`OVL_MAX_STACK`).

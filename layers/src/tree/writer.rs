@@ -275,7 +275,7 @@ impl Writer {
         self.names += path.len();
         if self.names > limits::NAMES_MAX {
             return Err(io::Error::other(
-                "the paths of the layer are longer than 512 MiB together",
+                "the paths of the layer are longer than 256 MiB together",
             ));
         }
         self.written.insert(path.into(), written);

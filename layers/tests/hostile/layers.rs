@@ -319,7 +319,7 @@ fn maps() -> Vec<Case> {
 }
 
 fn amounts() -> Vec<Case> {
-    let zeros = Tar::default().file("zeros", &vec![0; 64 << 20]).end();
+    let zeros = Tar::default().file("zeros", &vec![0; 32 << 20]).end();
     let bomb = {
         let mut image = Image::default();
         let layer = image.blob("layer.v1.tar+gzip", &gzip(&zeros));
