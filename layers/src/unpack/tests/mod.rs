@@ -22,7 +22,7 @@ impl Archive {
         let mut header = Header::new_gnu();
         header.set_entry_type(EntryType::new(kind));
         header.set_size(content.len() as u64);
-        header.set_mode(0o644);
+        header.set_mode(if kind == b'5' { 0o755 } else { 0o644 });
         header.set_uid(0);
         header.set_gid(0);
         header.set_mtime(1_000_000_000);
