@@ -81,6 +81,11 @@ impl Image {
         Ok(Self { digest, id, config_digest, manifest, config, platform, diff_ids })
     }
 
+    /// Whether a layer of it is a WebAssembly program instead of an archive.
+    pub(crate) fn has_program(&self) -> bool {
+        self.manifest.layers().iter().any(|layer| artifact::is_program(layer.media_type()))
+    }
+
     /// The layers, the lowest first: the descriptor of the archive as it is kept, and its diffID.
     pub fn layers(&self) -> impl Iterator<Item = (&Descriptor, Digest)> {
         self.manifest.layers().iter().zip(self.diff_ids.iter().copied())

@@ -28,7 +28,7 @@ pub mod store;
 mod streams;
 mod tarball;
 #[cfg(all(test, target_os = "linux"))]
-mod tests_support;
+mod tests;
 pub mod tree;
 pub mod union;
 mod unpack;
@@ -44,6 +44,6 @@ pub use progress::{OnProgress, Progress};
 pub use reference::Reference;
 pub use snapshot::{Lower, Snapshot};
 pub use store::{
-    CheckReport, CommitOptions, ImageSummary, ImportOptions, Pin, Problem, Removed, Share, Store,
-    Usage,
+    CheckReport, CommitOptions, ImageSummary, ImageUsage, ImportOptions, Pin, Problem, Removed,
+    Share, Store, Usage, disk_size,
 };

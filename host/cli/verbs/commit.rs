@@ -60,7 +60,7 @@ impl Commit {
             config,
         };
         let digest = engine.commit(&self.container, &request)?;
-        output::line(&engine.store().image(&digest)?.config_digest.to_string())?;
+        output::line(&engine.store().image(&digest)?.id.to_string())?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -84,7 +84,7 @@ impl History {
         items.extend(sizes.map(|size| self.item("", "", "", size, now)));
         items.reverse();
         if let Some(newest) = items.first_mut() {
-            let id = image.config_digest;
+            let id = image.id;
             newest["ID"] = json!(if self.no_trunc { id.to_string() } else { id.short() });
         }
         items

@@ -150,6 +150,7 @@ fn publish(
     work: &Work,
     images: Vec<(Option<Reference>, Descriptor)>,
 ) -> Result<Vec<Loaded>> {
+    store.settle(work)?;
     let mut readable = BTreeSet::new();
     for (_, descriptor) in &images {
         if readable.insert(digest_of(descriptor)?) {

@@ -79,7 +79,10 @@ impl Store {
         let mut names: HashMap<Digest, BTreeSet<String>> = HashMap::new();
         let mut images: Vec<Image> = Vec::new();
         for entry in saved {
-            let Some(image) = preferred(self.images_under(&entry.descriptor)?) else { continue };
+            let mut known = self.images_under(&entry.descriptor)?;
+            // Docker has no archive of what has a program for a layer.
+            known.retain(|image| !image.has_program());
+            let Some(image) = preferred(known) else { continue };
             names
                 .entry(image.digest)
                 .or_default()

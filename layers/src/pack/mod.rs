@@ -31,7 +31,7 @@ impl Snapshot {
         let files = UnionFs::open(self, Access::ReadOnly)
             .map_err(|error| unread(error.action, error.path.as_bytes())(error.source))?;
         let mut archive = Archive::new(output);
-        pack_tree(&files, &mut archive)?;
+        pack_tree(&files, &Omitted::default(), &mut archive)?;
         archive.finish().map(drop)
     }
 }

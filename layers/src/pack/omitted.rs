@@ -25,6 +25,11 @@ impl Omitted {
         self
     }
 
+    /// Whether an entry is not wanted.
+    pub(crate) fn excludes(&self, path: &[u8]) -> bool {
+        self.excluded.contains(path)
+    }
+
     /// Whether an entry is left out. `in_lowers` tells whether an image has something there.
     pub(crate) fn leaves_out(
         &self,
@@ -32,7 +37,7 @@ impl Omitted {
         is_empty: impl FnOnce() -> io::Result<bool>,
         in_lowers: impl FnOnce() -> bool,
     ) -> io::Result<bool> {
-        if self.excluded.contains(path) {
+        if self.excludes(path) {
             return Ok(true);
         }
         Ok(self.mount_points.contains(path) && !in_lowers() && is_empty()?)

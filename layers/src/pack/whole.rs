@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use super::{Archive, archive::unread, walk::Pending};
+use super::{Archive, Omitted, archive::unread, walk::Pending};
 use crate::{
     error::Result,
     tree::Kind,
@@ -10,8 +10,12 @@ use crate::{
 };
 
 /// Writes a whole tree, the root directory without an entry of its own.
-pub(crate) fn pack_tree(files: &UnionFs, archive: &mut Archive<impl Write>) -> Result<()> {
-    pack_below(files, ROOT, b"", archive)
+pub(crate) fn pack_tree(
+    files: &UnionFs,
+    omitted: &Omitted,
+    archive: &mut Archive<impl Write>,
+) -> Result<()> {
+    pack_below(files, ROOT, b"", omitted, archive)
 }
 
 /// Writes a file, or a directory with all that is in it, under the path `name`.
@@ -23,7 +27,7 @@ pub(crate) fn pack_subtree(
 ) -> Result<()> {
     pack_entry(files, node, name, archive)?;
     if files.raw_kind(node).map_err(unread("look at", name))? == Kind::Directory {
-        pack_below(files, node, name, archive)?;
+        pack_below(files, node, name, &Omitted::default(), archive)?;
     }
     Ok(())
 }
@@ -32,11 +36,15 @@ fn pack_below(
     files: &UnionFs,
     directory: Node,
     name: &[u8],
+    omitted: &Omitted,
     archive: &mut Archive<impl Write>,
 ) -> Result<()> {
     let mut pending = Pending::new();
     pending.add(name, files.list(directory).map_err(unread("list", name))?);
     while let Some((path, node)) = pending.next() {
+        if omitted.excludes(&path) {
+            continue;
+        }
         pack_entry(files, node, &path, archive)?;
         if files.raw_kind(node).map_err(unread("look at", &path))? == Kind::Directory {
             pending.add(&path, files.list(node).map_err(unread("list", &path))?);

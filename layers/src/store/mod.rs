@@ -49,7 +49,7 @@ pub use self::{
     import::ImportOptions,
     lock::Pin,
     remove::Removed,
-    usage::{Share, Usage},
+    usage::{ImageUsage, Share, Usage, disk_size},
 };
 use crate::{
     Digest,

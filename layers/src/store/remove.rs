@@ -1,16 +1,12 @@
 //! Removing images, and what no image needs any more.
 
-use std::{
-    collections::BTreeSet,
-    ffi::OsString,
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, ffi::OsString, fs, path::PathBuf};
 
 use super::{
     Pin, Store, Work,
     graph::Reachable,
     refs::{self, Entry},
+    usage::disk_size,
 };
 use crate::{
     Digest, Reference,
@@ -26,7 +22,7 @@ pub struct Removed {
     pub untagged: Vec<Reference>,
     /// Manifests and indexes that are gone.
     pub deleted: Vec<Digest>,
-    /// How many bytes of blobs and layers were freed, as far as files tell.
+    /// How many bytes of the disk blobs and layers had.
     pub freed: u64,
 }
 
@@ -126,14 +122,14 @@ impl Store {
         let reachable = self.reachable()?;
         let mut freed = 0;
         for path in self.unreachable("blobs/sha256", &reachable.blobs)? {
-            freed += fs::metadata(&path).map_or(0, |metadata| metadata.len());
+            freed += disk_size(&path);
             fs::remove_file(&path).map_err(Error::io("remove", &path))?;
         }
         for path in self.unreachable("layers", &reachable.diff_ids)? {
             // Out of the way in one step: what is under `layers` is whole.
             let doomed = work.path(path.file_name().unwrap_or_default());
             files::move_tree(&path, &doomed)?;
-            freed += tree_size(&doomed);
+            freed += disk_size(&doomed);
             files::remove_tree(&doomed)?;
         }
         Ok(freed)
@@ -174,14 +170,4 @@ fn drop_image(entries: &mut Vec<Entry>, image: &Entry, used: bool) -> Removed {
         removed.deleted.push(image.digest);
     }
     removed
-}
-
-/// Bytes of all regular files of a tree; what cannot be looked at counts nothing.
-pub(crate) fn tree_size(path: &Path) -> u64 {
-    let size = |entry: io::Result<fs::DirEntry>| {
-        let entry = entry.ok()?;
-        let metadata = entry.metadata().ok()?;
-        Some(if metadata.is_dir() { tree_size(&entry.path()) } else { metadata.len() })
-    };
-    fs::read_dir(path).map_or(0, |entries| entries.filter_map(size).sum())
 }

@@ -33,7 +33,7 @@ impl Squash {
             ..CommitOptions::default()
         };
         let digest = store.squash(&image, &options)?;
-        output::line(&store.image(&digest)?.config_digest.to_string())?;
+        output::line(&store.image(&digest)?.id.to_string())?;
         Ok(ExitCode::SUCCESS)
     }
 }

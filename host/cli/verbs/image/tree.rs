@@ -94,7 +94,7 @@ impl Layer {
 
 fn label(summary: &ImageSummary, image: &Image) -> String {
     let names: Vec<String> = summary.names.iter().map(silo_layers::Reference::familiar).collect();
-    let name = if names.is_empty() { image.config_digest.short() } else { names.join(", ") };
+    let name = if names.is_empty() { image.id.short() } else { names.join(", ") };
     match summary.platforms.len() {
         1 => name,
         _ => format!("{name} ({})", image.platform),

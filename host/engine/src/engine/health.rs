@@ -1,8 +1,8 @@
 //! What the containers occupy, and what is wrong with them.
 
-use std::{collections::BTreeSet, path::Path};
+use std::collections::BTreeSet;
 
-use silo_layers::Digest;
+use silo_layers::{Digest, disk_size};
 
 use super::Engine;
 use crate::{
@@ -34,7 +34,7 @@ impl Engine {
                 continue;
             }
             let id = summary.container.id;
-            let size = tree_size(&self.containers.directory(&id));
+            let size = disk_size(&self.containers.directory(&id));
             match self.remove(&id, false) {
                 Ok(()) => {
                     pruned.freed += size;
@@ -53,7 +53,7 @@ impl Engine {
         let mut usage = Usage::default();
         for summary in self.list()?.containers {
             let directory = self.containers.directory(&summary.container.id);
-            let size = tree_size(&directory);
+            let size = disk_size(&directory);
             usage.total += 1;
             usage.size += size;
             if summary.state.status == Status::Running {
@@ -127,16 +127,4 @@ impl Engine {
         }
         Ok(Some(Problem { what, repaired: repair }))
     }
-}
-
-/// The bytes of the files below `path`. What cannot be read, or goes away meanwhile, counts
-/// nothing; links are not followed.
-fn tree_size(path: &Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(path) else { return 0 };
-    let sizes = entries.flatten().map(|entry| match entry.metadata() {
-        Ok(metadata) if metadata.is_dir() => tree_size(&entry.path()),
-        Ok(metadata) => metadata.len(),
-        Err(_) => 0,
-    });
-    sizes.sum()
 }

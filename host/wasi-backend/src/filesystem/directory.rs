@@ -9,7 +9,7 @@ use wasmtime::component::Resource;
 
 use super::{
     ErrorCode, FilesystemView, Result,
-    descriptor::{Descriptor, Object, kind},
+    descriptor::{Descriptor, kind},
     types::{DescriptorFlags, DirectoryEntry, HostDirectoryEntryStream, OpenFlags, PathFlags},
 };
 use crate::vfs::{DirEntry, Directory, FileKind, Location, OpenOptions, Walked};

@@ -70,9 +70,14 @@ impl Store {
     ) -> Result<Digest> {
         let _pin = self.pin()?;
         let work = Work::new(self)?;
+        if image.has_program() {
+            // No image has both a program and an archive for layers.
+            let files = open(snapshot)?;
+            return self.flatten(&work, image, &files, options);
+        }
         let added = self.add_packed(&work, |archive| {
             pack::pack_upper(snapshot, &options.omitted, archive)?;
-            options.volumes.iter().try_for_each(|(path, host)| pack_volume(path, host, archive))
+            pack_volumes(options, archive)
         })?;
         let mut layers = Vec::new();
         for (descriptor, diff_id) in image.layers() {
@@ -90,22 +95,38 @@ impl Store {
         let _pin = self.pin()?;
         let work = Work::new(self)?;
         let files = self.files(image)?;
-        let added = self.add_packed(&work, |archive| pack::pack_tree(&files, archive))?;
+        self.flatten(&work, image, &files, options)
+    }
+
+    fn flatten(
+        &self,
+        work: &Work,
+        image: &Image,
+        files: &UnionFs,
+        options: &CommitOptions,
+    ) -> Result<Digest> {
+        let added = self.add_packed(work, |archive| {
+            pack::pack_tree(files, &options.omitted, archive)?;
+            pack_volumes(options, archive)
+        })?;
         let layers: Vec<Layer> = added.as_ref().map(layer).transpose()?.into_iter().collect();
         let history = vec![entry(options, added.is_none())?];
-        self.publish_image(&work, image, &layers, history, options)
+        self.publish_image(work, image, &layers, history, options)
     }
 
     /// The files of an image. The store must be pinned as long as they are used.
     pub fn files(&self, image: &Image) -> Result<UnionFs> {
         let snapshot =
             Snapshot { lowers: self.lowers(image)?, upper: PathBuf::new(), work: PathBuf::new() };
-        UnionFs::open(&snapshot, Access::ReadOnly)
-            .map_err(|error| pack::unread(error.action, error.path.as_bytes())(error.source))
+        open(&snapshot)
     }
 
-    /// An image's config as it stands, with all that this crate does not know.
+    /// An image's config as it stands, with all that this crate does not know; the one that is made
+    /// up where a program is a layer.
     pub fn config_document(&self, image: &Image) -> Result<Value> {
+        if image.has_program() {
+            return serde_json::to_value(&image.config).map_err(unwritable);
+        }
         let what = || format!("config {}", image.config_digest);
         let content = self.document(image.config_digest, &what())?;
         serde_json::from_slice(&content).map_err(|source| Error::Malformed { what: what(), source })
@@ -152,6 +173,11 @@ impl Store {
     }
 }
 
+fn open(snapshot: &Snapshot) -> Result<UnionFs> {
+    UnionFs::open(snapshot, Access::ReadOnly)
+        .map_err(|error| pack::unread(error.action, error.path.as_bytes())(error.source))
+}
+
 fn layer(added: &Added) -> Result<Layer> {
     let descriptor = descriptor(media_type(added.compression), added.size, added.digest)?;
     Ok(Layer { descriptor, diff_id: added.diff_id })
@@ -184,6 +210,10 @@ fn entry(options: &CommitOptions, empty: bool) -> Result<Value> {
         entry["empty_layer"] = json!(true);
     }
     Ok(entry)
+}
+
+fn pack_volumes(options: &CommitOptions, archive: &mut Archive<impl std::io::Write>) -> Result<()> {
+    options.volumes.iter().try_for_each(|(path, host)| pack_volume(path, host, archive))
 }
 
 /// Writes a file or directory of the host as `path`.

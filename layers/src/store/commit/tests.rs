@@ -65,7 +65,7 @@ fn base() -> Vec<u8> {
     writer.symlink(b"link", b"a/b", &attributes).unwrap();
     writer.finish().unwrap();
     let mut archive = Archive::new(Vec::new());
-    pack::pack_tree(&view(dir.path()), &mut archive).unwrap();
+    pack::pack_tree(&view(dir.path()), &Omitted::default(), &mut archive).unwrap();
     archive.finish().unwrap()
 }
 

@@ -61,7 +61,7 @@ fn global_pax_records_are_passed_over() {
 #[test]
 fn file_capabilities_survive() {
     if !is_root() {
-        return crate::tests_support::leave_out("file capabilities need root");
+        return crate::tests::leave_out("file capabilities need root");
     }
     // VFS_CAP_REVISION_2 with CAP_DAC_OVERRIDE and CAP_FOWNER: 0x0a is a newline.
     let mut capability = vec![1, 0, 0, 2];
@@ -270,7 +270,7 @@ fn devices_are_made_by_root_and_left_out_by_others_with_their_links() {
         .entry(b'6', "fifo", "", b"");
     let dir = unpacked(archive);
     let device = fs::symlink_metadata(dir.path().join("dev/also"));
-    if crate::tests_support::may_make_devices() {
+    if crate::tests::may_make_devices() {
         assert_eq!(device.unwrap().rdev(), rustix::fs::makedev(1, 3));
     } else {
         assert!(device.is_err());
@@ -303,7 +303,7 @@ fn archives_of_gnu_tar_are_read_in_every_format() {
     for form in forms {
         let made = Command::new("tar").args(form).arg("-cC").arg(source.path()).arg(".").output();
         let Some(made) = made.ok().filter(|made| made.status.success()) else {
-            return crate::tests_support::leave_out("there is no GNU tar");
+            return crate::tests::leave_out("there is no GNU tar");
         };
         let dir = tempfile::tempdir().unwrap();
         let end = unpack_to(dir.path(), &made.stdout, Encoding::Overlay).unwrap();
