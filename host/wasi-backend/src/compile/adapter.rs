@@ -1,18 +1,29 @@
-//! The adapter from WASI 0.1 to 0.2, changed to tell exit codes.
+//! The adapter from WASI 0.1 to 0.2, changed to tell exit codes and to write in large pieces.
 //!
 //! The adapter as published knows success and failure only: it calls `wasi:cli/exit.exit`,
 //! whose argument in machine terms is 0 or 1. `exit-with-code` takes a code in the same place,
 //! so the import is renamed, and `proc_exit` is replaced by a function that hands its argument
 //! on.
+//!
+//! And it writes 4096 bytes at a time, the most that `blocking-write-and-flush` must take. Silo's
+//! takes more (`guest/writes.rs`), so that number is another.
 
 use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER as PUBLISHED;
 use wasm_encoder::{
-    CodeSection, EntityType, Function, ImportSection, Module, RawSection, reencode::Reencode,
+    CodeSection, Encode as _, EntityType, Function, ImportSection, Instruction, Module, RawSection,
+    reencode::Reencode,
 };
-use wasmparser::{BinaryReaderError, ExternalKind, Parser, Payload, TypeRef};
+use wasmparser::{
+    BinaryReaderError, ExternalKind, FunctionBody, Operator, Parser, Payload, TypeRef,
+};
 
 /// Changes whenever what [`adapter`] makes of the same adapter does.
-pub(super) const REVISION: u32 = 1;
+pub(super) const REVISION: u32 = 2;
+
+/// How much the adapter writes at a time as published, in bytes.
+const PUBLISHED_PIECE: i32 = 4096;
+/// How much it writes at a time here.
+const PIECE: i32 = 1 << 20;
 
 /// Where the adapter's functions are.
 struct Functions {
@@ -20,18 +31,21 @@ struct Functions {
     exit: u32,
     /// The exported `proc_exit`, counted without the imports.
     proc_exit: u32,
+    /// The one that cuts what is written into pieces, counted without the imports.
+    write: u32,
 }
 
 /// The adapter for command programs.
 pub(super) fn adapter() -> Result<Vec<u8>, String> {
     let error = |error: &dyn std::fmt::Display| format!("the WASI 0.1 adapter is broken: {error}");
     let functions = functions().map_err(|cause| error(&cause))?;
-    let functions = functions.ok_or_else(|| error(&"it has no proc_exit"))?;
+    let functions = functions.ok_or_else(|| error(&"it ends or writes in another way"))?;
     rewrite(&functions).map_err(|cause| error(&cause))
 }
 
 fn functions() -> Result<Option<Functions>, BinaryReaderError> {
-    let (mut imported, mut exit, mut proc_exit) = (0, None, None);
+    let (mut imported, mut exit, mut proc_exit, mut flush) = (0, None, None, None);
+    let mut bodies = Vec::new();
     for payload in Parser::new(0).parse_all(PUBLISHED) {
         match payload? {
             Payload::ImportSection(imports) => {
@@ -40,6 +54,9 @@ fn functions() -> Result<Option<Functions>, BinaryReaderError> {
                     if let TypeRef::Func(_) = import.ty {
                         if is_exit(import.module, import.name) {
                             exit = Some(imported);
+                        }
+                        if import.name == "[method]output-stream.blocking-write-and-flush" {
+                            flush = Some(imported);
                         }
                         imported += 1;
                     }
@@ -53,10 +70,73 @@ fn functions() -> Result<Option<Functions>, BinaryReaderError> {
                     }
                 }
             }
+            Payload::CodeSectionEntry(body) => bodies.push(body),
             _ => {}
         }
     }
-    Ok(exit.zip(proc_exit).map(|(exit, proc_exit)| Functions { exit, proc_exit }))
+    let write = match flush {
+        Some(flush) => writer(&bodies, imported, flush)?,
+        None => None,
+    };
+    let found = exit.zip(proc_exit).zip(write);
+    Ok(found.map(|((exit, proc_exit), write)| Functions { exit, proc_exit, write }))
+}
+
+/// The function that calls what calls the import `flush`, and knows the size of pieces.
+fn writer(
+    bodies: &[FunctionBody<'_>],
+    imported: u32,
+    flush: u32,
+) -> Result<Option<u32>, BinaryReaderError> {
+    let mut wrapper = None;
+    for (body, index) in bodies.iter().zip(imported..) {
+        if has(
+            body,
+            |operator| matches!(operator, Operator::Call { function_index } if *function_index == flush),
+        )? {
+            wrapper = Some(index);
+        }
+    }
+    for (body, index) in bodies.iter().zip(0..) {
+        let calls = |operator: &Operator<'_>| matches!(operator, Operator::Call { function_index } if Some(*function_index) == wrapper);
+        if has(body, calls)? && has(body, is_piece)? {
+            return Ok(Some(index));
+        }
+    }
+    Ok(None)
+}
+
+fn has(
+    body: &FunctionBody<'_>,
+    wanted: impl Fn(&Operator<'_>) -> bool,
+) -> Result<bool, BinaryReaderError> {
+    for operator in body.get_operators_reader()? {
+        if wanted(&operator?) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn is_piece(operator: &Operator<'_>) -> bool {
+    matches!(operator, Operator::I32Const { value: PUBLISHED_PIECE })
+}
+
+/// The body with pieces of another size.
+fn in_large_pieces(body: &FunctionBody<'_>) -> Result<Vec<u8>, BinaryReaderError> {
+    let mut changed = Vec::new();
+    let mut copied = body.range().start;
+    let mut operators = body.get_operators_reader()?;
+    while !operators.eof() {
+        let start = operators.original_position();
+        if is_piece(&operators.read()?) {
+            changed.extend_from_slice(&PUBLISHED[copied..start]);
+            Instruction::I32Const(PIECE).encode(&mut changed);
+            copied = operators.original_position();
+        }
+    }
+    changed.extend_from_slice(&PUBLISHED[copied..body.range().end]);
+    Ok(changed)
 }
 
 fn is_exit(module: &str, name: &str) -> bool {
@@ -85,6 +165,8 @@ fn rewrite(functions: &Functions) -> Result<Vec<u8>, Box<dyn std::error::Error>>
             Payload::CodeSectionEntry(body) => {
                 if code.len() == functions.proc_exit {
                     code.function(&hand_on(functions.exit));
+                } else if code.len() == functions.write {
+                    code.raw(&in_large_pieces(&body)?);
                 } else {
                     code.raw(&PUBLISHED[body.range()]);
                 }

@@ -3,6 +3,7 @@
 mod control;
 mod limits;
 mod stdio;
+mod writes;
 
 use std::{
     io::{PipeReader, PipeWriter},
@@ -104,6 +105,7 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     let l = &mut linker;
     wasmtime_wasi_io::add_to_linker_async(l)?;
+    writes::add_to_linker(l)?;
     filesystem::add_to_linker(l, G::files)?;
     clocks::wall_clock::add_to_linker::<G, WasiClocks>(l, G::clocks)?;
     clocks::monotonic_clock::add_to_linker::<G, WasiClocks>(l, G::clocks)?;
