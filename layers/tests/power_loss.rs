@@ -1,6 +1,7 @@
 //! What a guest synced is on the disk: the disk is copied as a power loss would leave it, without what
 //! the kernel holds back, and opened again.
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     env, fs,

@@ -27,7 +27,7 @@ pub(super) fn copy(from: &File, to: &File, length: u64) -> io::Result<()> {
     to.set_len(end)
 }
 
-/// Lets `to` share the blocks of `from` (ioctl_ficlone(2)), where both are on a file system that can.
+/// Lets `to` share the blocks of `from` (`ioctl_ficlone(2)`), where both are on a file system that can.
 #[cfg(target_os = "linux")]
 fn share(from: &File, to: &File) -> bool {
     rustix::fs::ioctl_ficlone(to, from).is_ok()

@@ -434,6 +434,7 @@ fn is_privileged() -> bool {
     std::env::var_os(super::INSIDE).is_none()
 }
 
+#[allow(clippy::useless_conversion, reason = "the types of stat(2) differ between processors")]
 fn status(stat: &Stat) -> Status {
     let kind = kind(stat.kind());
     let sized = matches!(kind, FileKind::File | FileKind::Symlink);

@@ -7,6 +7,7 @@
 //!
 //! Differences that are meant, and nothing else, are in [`kernel`], each with its reason.
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod image;
 mod kernel;

@@ -33,10 +33,7 @@ fn failed(code: ErrorCode) -> StreamError {
 
 /// Reads up to `length` bytes at `position`; fewer only at the end of the file.
 pub(super) fn read(file: &dyn File, length: usize, position: u64) -> Result<Vec<u8>, ErrorCode> {
-    let mut buffer = vec![0; length.min(MAX_TRANSFER)];
-    let count = file.read_at(&mut buffer, position)?;
-    buffer.truncate(count);
-    Ok(buffer)
+    file.read(length.min(MAX_TRANSFER), position)
 }
 
 #[async_trait::async_trait]

@@ -91,6 +91,13 @@ pub(crate) trait FileSystem: Send + Sync {
 pub(crate) trait File: Send + Sync {
     /// How many bytes were read: 0 only at the end of the file.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize>;
+    /// Up to `length` bytes: none only at the end of the file.
+    fn read(&self, length: usize, offset: u64) -> Result<Vec<u8>> {
+        let mut buffer = vec![0; length];
+        let count = self.read_at(&mut buffer, offset)?;
+        buffer.truncate(count);
+        Ok(buffer)
+    }
     /// How many bytes were written: at least one of a buffer that is not empty.
     fn write_at(&self, buffer: &[u8], offset: u64) -> Result<usize>;
     /// Writes all of `buffer` at the end.

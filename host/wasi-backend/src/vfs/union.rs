@@ -160,6 +160,10 @@ impl File for union::File {
         Self::read_at(self, buffer, offset).map_err(code)
     }
 
+    fn read(&self, length: usize, offset: u64) -> Result<Vec<u8>> {
+        Self::read(self, length, offset).map_err(code)
+    }
+
     fn write_at(&self, buffer: &[u8], offset: u64) -> Result<usize> {
         Self::write_at(self, buffer, offset).map_err(code)
     }
