@@ -95,6 +95,24 @@ fn a_directory_that_changes_while_it_is_read_gives_each_other_entry_once() {
     assert_eq!(container.run().ok(), "300 True True\n");
 }
 
+/// One call writes more than the 4096 bytes of which WASI lets guests be sure.
+const LARGE: &str = r#"
+import os
+block = bytes(range(256)) * 4096
+file = os.open("/large", os.O_CREAT | os.O_RDWR)
+print(os.write(file, block), os.pread(file, len(block), 0) == block)
+"#;
+
+#[test]
+fn one_call_writes_a_megabyte() {
+    let Some(python) = program("python.wasm") else { return };
+    let mut container = Container::empty().args(["/script.py"]);
+    container.image_file("bin/python3", python);
+    container.image_file("script.py", LARGE);
+    container.bundle.process.args[0] = "/bin/python3".to_owned();
+    assert_eq!(container.run().ok(), "1048576 True\n");
+}
+
 #[test]
 fn micropython_that_wants_functions_of_its_embedder_is_refused_by_their_name() {
     let Some(python) = program("micropython.wasm") else { return };
