@@ -1,5 +1,7 @@
 //! Files of the store: written whole or not at all, and on the disk when a function returns.
 
+#[cfg(unix)]
+use std::ffi::OsString;
 use std::{
     fs::{self, File},
     io::{self, Write as _},
@@ -28,16 +30,23 @@ pub(crate) fn replace(path: &Path, temporary: &Path, content: &[u8]) -> Result<(
     path.parent().map_or(Ok(()), sync_dir)
 }
 
-/// Makes a directory, and the ones above it, that no other user may enter.
+/// Makes a directory, and the ones above it, that no other user may enter. Each new one is durable.
 pub(crate) fn make_private_dir(path: &Path) -> Result<()> {
+    if let Some(parent) = path.parent().filter(|parent| !parent.is_dir()) {
+        make_private_dir(parent)?;
+    }
+    #[allow(unused_mut, reason = "only Unix has modes")]
     let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
     #[cfg(unix)]
     {
         use std::os::unix::fs::DirBuilderExt as _;
         builder.mode(0o700);
     }
-    builder.create(path).map_err(Error::io("create", path))
+    match builder.create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(Error::io("create", path)(error)),
+        Ok(()) => path.parent().map_or(Ok(()), sync_dir),
+    }
 }
 
 /// Makes the tree below `path` durable: all of its file system on Linux, which is one call however
@@ -113,7 +122,8 @@ fn open_up_below(parent: &cap_std::fs::Dir, name: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Moves a tree to a path where there is none yet. Whoever moves a directory to another one must be
+/// Moves a tree to a path where there is none yet: it is at the one or the other, as it was, or
+/// under a name beside them that no tree has. Whoever moves a directory to another one must be
 /// allowed to write to it, as its `..` changes (rename(2)), and the root directory of some layers is
 /// read-only.
 pub(crate) fn move_tree(from: &Path, to: &Path) -> Result<()> {
@@ -130,13 +140,58 @@ pub(crate) fn move_tree(from: &Path, to: &Path) -> Result<()> {
 fn move_read_only(from: &Path, to: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
 
+    // Whoever is killed while the permissions are others must leave no such tree at `from` or `to`.
+    // A move within one directory needs no permission of what is moved.
+    let mut suffix = OsString::from("moving-");
+    suffix.push(from.file_name().unwrap_or_default());
+    let (leaving, coming) = (from.with_extension(&suffix), to.with_extension(&suffix));
     let permissions = fs::symlink_metadata(from)?.permissions();
-    fs::set_permissions(from, fs::Permissions::from_mode(permissions.mode() | 0o700))?;
-    fs::rename(from, to)?;
-    fs::set_permissions(to, permissions)
+    fs::rename(from, &leaving)?;
+    fs::set_permissions(&leaving, fs::Permissions::from_mode(permissions.mode() | 0o700))?;
+    fs::rename(&leaving, &coming)?;
+    let root = File::open(&coming)?;
+    fs::set_permissions(&coming, permissions)?;
+    root.sync_all()?;
+    fs::rename(&coming, to).inspect_err(|_| {
+        // What cannot be moved is left to the next removal of what no image needs.
+        let _ = remove_tree(&coming);
+    })
 }
 
 #[cfg(not(unix))]
 fn move_read_only(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::symlink_metadata(path).expect("metadata").permissions().mode() & 0o7777
+    }
+
+    fn entries(path: &Path) -> usize {
+        fs::read_dir(path).expect("a directory").count()
+    }
+
+    #[test]
+    fn a_read_only_tree_is_moved_as_it_is_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let (here, there) = (folder.path().join("here"), folder.path().join("there"));
+        for tree in [here.join("a"), here.join("b")] {
+            make_private_dir(&tree).unwrap();
+            fs::write(tree.join("file"), "content").unwrap();
+            fs::set_permissions(&tree, fs::Permissions::from_mode(0o555)).unwrap();
+        }
+        make_private_dir(&there).unwrap();
+        move_read_only(&here.join("a"), &there.join("x")).unwrap();
+        assert_eq!(mode(&there.join("x")), 0o555);
+        assert_eq!(fs::read(there.join("x/file")).unwrap(), b"content");
+        move_read_only(&here.join("b"), &there.join("x")).unwrap_err();
+        assert_eq!((entries(&here), entries(&there), mode(&there.join("x"))), (0, 1, 0o555));
+        remove_tree(&there).unwrap();
+    }
 }

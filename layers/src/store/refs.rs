@@ -34,7 +34,7 @@ impl Store {
     }
 
     /// Settles the work, then changes `index.json` in one step, or leaves it as it was if `change`
-    /// fails.
+    /// fails. What it leads to is durable before, whichever process put it there.
     pub(crate) fn change_entries<T>(
         &self,
         work: &Work,
@@ -49,6 +49,9 @@ impl Store {
             let index = index_of(entries.into_iter().map(|entry| entry.descriptor).collect());
             let content = serde_json::to_vec(&index)
                 .map_err(|source| Error::Malformed { what: "the index".to_owned(), source })?;
+            for directory in ["blobs/sha256", "layers"] {
+                files::sync_dir(&self.root.join(directory))?;
+            }
             files::replace(&self.root.join("index.json"), &work.path("index.json"), &content)?;
         }
         Ok(result)

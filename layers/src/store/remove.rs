@@ -30,7 +30,8 @@ impl Store {
     /// Takes away the name `name`, and with an image's last name the image; with an id, the image
     /// and its name.
     ///
-    /// `in_use` tells whether a container uses the image with this manifest.
+    /// `in_use` tells whether a container uses the image with this manifest. It is asked while
+    /// nobody holds a [`pin`](Self::pin), and must not answer from before.
     ///
     /// # Errors
     ///
@@ -70,7 +71,8 @@ impl Store {
         Ok(removed)
     }
 
-    /// Removes the images that no container uses: those that have no name, or `all` of them.
+    /// Removes the images that no container uses: those that have no name, or `all` of them; `in_use`
+    /// as in [`remove`](Self::remove).
     pub fn prune(&self, all: bool, in_use: &dyn Fn(&Digest) -> bool) -> Result<Removed> {
         let _lock = Pin::exclusive(&self.root.join("lock"))?;
         let work = Work::new(self)?;
@@ -125,12 +127,20 @@ impl Store {
             freed += disk_size(&path);
             fs::remove_file(&path).map_err(Error::io("remove", &path))?;
         }
+        // Out of the way in one step, and for good before the first file goes: what is under
+        // `layers` is whole, also when the power fails.
+        let mut doomed = Vec::new();
         for path in self.unreachable("layers", &reachable.diff_ids)? {
-            // Out of the way in one step: what is under `layers` is whole.
-            let doomed = work.path(path.file_name().unwrap_or_default());
-            files::move_tree(&path, &doomed)?;
-            freed += disk_size(&doomed);
-            files::remove_tree(&doomed)?;
+            let target = work.path(path.file_name().unwrap_or_default());
+            files::move_tree(&path, &target)?;
+            doomed.push(target);
+        }
+        if !doomed.is_empty() {
+            files::sync_dir(&self.root.join("layers"))?;
+        }
+        for tree in doomed {
+            freed += disk_size(&tree);
+            files::remove_tree(&tree)?;
         }
         Ok(freed)
     }
