@@ -119,8 +119,7 @@ fn containers(engine: &Engine) -> Result<u64> {
 }
 
 fn images(engine: &Engine, all: bool) -> Result<u64> {
-    let used = engine.images_in_use()?;
-    let removed = engine.store().prune(all, &|digest| used.contains(digest))?;
+    let removed = engine.prune_images(all)?;
     let untagged = removed.untagged.iter().map(|name| format!("untagged: {}\n", name.familiar()));
     let deleted = removed.deleted.iter().map(|digest| format!("deleted: {digest}\n"));
     let lines: String = untagged.chain(deleted).collect();

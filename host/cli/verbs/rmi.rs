@@ -20,10 +20,8 @@ pub(crate) struct Rmi {
 impl Rmi {
     pub(crate) fn run(self, context: &Context) -> Result<ExitCode> {
         let engine = context.engine()?;
-        let used = engine.images_in_use()?;
         output::each(&self.images, |name| {
-            let removed =
-                engine.store().remove(name, self.force, &|digest| used.contains(digest))?;
+            let removed = engine.remove_image(name, self.force)?;
             let untagged =
                 removed.untagged.iter().map(|name| format!("Untagged: {}", name.familiar()));
             let deleted = removed.deleted.iter().map(|digest| format!("Deleted: {digest}"));

@@ -41,6 +41,11 @@ impl Endpoint {
         self.with_name(Stream::connect)
     }
 
+    /// Whether there is a socket that its listener's death leaves.
+    pub(crate) fn exists(&self) -> bool {
+        cfg!(unix) && self.path().exists()
+    }
+
     /// Removes the socket.
     pub(crate) fn remove(&self) -> Result<()> {
         if cfg!(unix) { state::remove_file(&self.path()) } else { Ok(()) }

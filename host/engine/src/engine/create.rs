@@ -10,17 +10,22 @@ use crate::{
     Container, CreateOptions, Error, ImageRecord, Result, bundle, names,
     options::DEFAULT_PIDS_LIMIT,
     route::Route,
-    state::{Containers, Lock},
+    state::{Containers, Durability, Lock},
 };
 
 impl Engine {
     /// Creates a container. Nothing is left of one that cannot be created.
     pub fn create(&self, options: &CreateOptions) -> Result<Container> {
-        self.create_as(names::random_id()?, options)
+        self.create_as(names::random_id()?, options, Durability::Synced)
     }
 
     /// Creates the container of a new id.
-    pub(super) fn create_as(&self, id: String, options: &CreateOptions) -> Result<Container> {
+    pub(super) fn create_as(
+        &self,
+        id: String,
+        options: &CreateOptions,
+        durability: Durability,
+    ) -> Result<Container> {
         if let Some(name) = &options.name {
             names::validate(name)?;
         }
@@ -43,10 +48,10 @@ impl Engine {
         make_host_directories(&bundle)?;
         let name = match &options.name {
             Some(name) => {
-                self.containers.take_name(name, &draft.id)?;
+                self.containers.take_name(name, &draft.id, durability)?;
                 name.clone()
             }
-            None => self.containers.take_random_name(&draft.id)?,
+            None => self.containers.take_random_name(&draft.id, durability)?,
         };
         let container = Container {
             id: draft.id.clone(),
@@ -65,7 +70,7 @@ impl Engine {
             run: bundle::run_config(&image, options),
             bundle,
         };
-        draft.publish(&container)?;
+        draft.publish(&container, durability)?;
         Ok(container)
     }
 }
@@ -127,8 +132,8 @@ impl<'a> Draft<'a> {
         Ok(Self { containers, id, lock })
     }
 
-    fn publish(mut self, container: &Container) -> Result<()> {
-        self.containers.publish(container)?;
+    fn publish(mut self, container: &Container, durability: Durability) -> Result<()> {
+        self.containers.publish(container, durability)?;
         self.lock = None;
         Ok(())
     }
@@ -137,7 +142,7 @@ impl<'a> Draft<'a> {
 impl Drop for Draft<'_> {
     fn drop(&mut self) {
         if let Some(lock) = self.lock.take() {
-            // The error that led here is the one to tell; `system check` removes the rest.
+            // The error that led here is the one to tell; the next command removes the rest.
             let _ = self.containers.remove_damaged(&self.id, lock);
         }
     }

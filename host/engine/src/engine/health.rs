@@ -1,8 +1,8 @@
 //! What the containers occupy, and what is wrong with them.
 
-use std::collections::BTreeSet;
+use std::{cell::OnceCell, collections::BTreeSet};
 
-use silo_layers::{Digest, disk_size};
+use silo_layers::{Digest, Removed, disk_size};
 
 use super::Engine;
 use crate::{
@@ -15,7 +15,7 @@ impl Engine {
     pub fn images_in_use(&self) -> Result<BTreeSet<Digest>> {
         let mut found = BTreeSet::new();
         for id in self.containers.ids()? {
-            match self.containers.load(&id) {
+            match self.unless_torn(&id, self.containers.load(&id)) {
                 Ok(container) => {
                     found.insert(container.image.manifest);
                 }
@@ -46,6 +46,42 @@ impl Engine {
             }
         }
         Ok(pruned)
+    }
+
+    /// Removes an image as [`silo_layers::Store::remove`] does, unless a container uses it.
+    pub fn remove_image(&self, name: &str, force: bool) -> Result<Removed> {
+        self.knowing_what_is_used(|in_use| Ok(self.store.remove(name, force, in_use)?))
+    }
+
+    /// Removes the images that no container uses: those that have no name, or `all` of them.
+    pub fn prune_images(&self, all: bool) -> Result<Removed> {
+        self.knowing_what_is_used(|in_use| Ok(self.store.prune(all, in_use)?))
+    }
+
+    /// Has `act` remove images. What it asks is answered by the containers there are when it asks
+    /// first, at which no container can be in the making.
+    fn knowing_what_is_used(
+        &self,
+        act: impl FnOnce(&dyn Fn(&Digest) -> bool) -> Result<Removed>,
+    ) -> Result<Removed> {
+        // What is unreadable is told before anything goes.
+        self.images_in_use()?;
+        let used = OnceCell::new();
+        act(&|digest| match used.get_or_init(|| self.images_in_use()) {
+            Ok(used) => used.contains(digest),
+            Err(_) => true,
+        })
+    }
+
+    /// Removes directories of containers that a killed process was making or removing.
+    pub(super) fn remove_orphans(&self) {
+        let orphans = self.containers.directories().unwrap_or_default();
+        for id in orphans.iter().filter(|id| !self.containers.is_published(id)) {
+            // Nobody asked for this; `system check` tells what cannot be removed.
+            if let Ok(Some(lock)) = self.containers.lock_orphan(id) {
+                let _ = self.remove_remains(id, lock);
+            }
+        }
     }
 
     /// What the containers occupy on the disk.
@@ -97,6 +133,10 @@ impl Engine {
                 let what = format!("{} had lost its supervisor", container());
                 Ok(lost.then_some(Problem { what, repaired: true }))
             }
+            Ok(summary) if summary.state.status != Status::Running => {
+                self.remove_socket(id)?;
+                Ok(None)
+            }
             Ok(_) | Err(Error::NotFound(_)) => Ok(None),
             Err(error) => {
                 let hint = error.hint().map_or_else(String::new, |hint| format!(" ({hint})"));
@@ -106,24 +146,24 @@ impl Engine {
         }
     }
 
+    /// Removes the socket of a supervisor that was killed before it wrote that it runs.
+    fn remove_socket(&self, id: &str) -> Result<()> {
+        if !self.endpoint(id).exists() {
+            // Nobody is to find the lock taken for nothing.
+            return Ok(());
+        }
+        match Lock::try_take(&self.containers.lock_path(id))? {
+            Probe::Taken(_lock) => self.endpoint(id).remove(),
+            Probe::Held | Probe::Absent => Ok(()),
+        }
+    }
+
     /// A directory without a record is being made or removed, or a crash ended that.
     fn check_orphan(&self, id: &str, repair: bool) -> Result<Option<Problem>> {
-        let path = self.containers.lock_path(id);
-        let lock = match Lock::try_take(&path)? {
-            Probe::Held => return Ok(None),
-            Probe::Taken(lock) => lock,
-            // Its maker has not come to the lock yet, or died before; it is empty then.
-            Probe::Absent => Lock::create_or_wait(&path)?,
-        };
-        if self.containers.is_published(id) {
-            return Ok(None);
-        }
+        let Some(lock) = self.containers.lock_orphan(id)? else { return Ok(None) };
         let what = format!("directory {} is no container", self.containers.directory(id).display());
         if repair {
-            for backend in &self.backends {
-                backend.reclaim(id, &self.containers.state_directory(id))?;
-            }
-            self.containers.remove_damaged(id, lock)?;
+            self.remove_remains(id, lock)?;
         }
         Ok(Some(Problem { what, repaired: repair }))
     }

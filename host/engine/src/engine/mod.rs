@@ -17,7 +17,7 @@ use crate::{
     endpoint::Endpoint,
     names,
     protocol::{Reply, Request},
-    state::{Containers, Lock, Probe, short},
+    state::{Containers, Durability, Lock, Probe, short},
 };
 
 /// What the user could do about a container in the wrong state.
@@ -44,7 +44,8 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// Opens the root, which is made where it does not exist. Images of several platforms run
+    /// Opens the root, which is made where it does not exist, and removes what killed processes
+    /// left of containers in the making or in removal. Images of several platforms run
     /// on the first of `backends` that can; supervisors are started by `supervisor`.
     pub fn open(
         root: &Path,
@@ -54,7 +55,9 @@ impl Engine {
         // The store refuses to be made in a directory that holds other things.
         let store = Store::open(root)?;
         let containers = Containers::open(store.root())?;
-        Ok(Self { store, containers, backends, supervisor })
+        let engine = Self { store, containers, backends, supervisor };
+        engine.remove_orphans();
+        Ok(engine)
     }
 
     /// The images.
@@ -75,8 +78,11 @@ impl Engine {
         let id = names::random_id()?;
         // It comes up beside the container's making.
         let supervisor = client::supervisor(&self.supervisor, &self.containers, &id)?;
-        self.create_as(id, options)?;
-        supervisor.start(attach)
+        // Nobody hears of such a container before it ends, and its end is the end of it.
+        let durability =
+            if options.auto_remove { Durability::Volatile } else { Durability::Synced };
+        let container = self.create_as(id, options, durability)?;
+        supervisor.start(attach).inspect_err(|_| self.clear(&container.id))
     }
 
     /// Starts a container that does not run.
@@ -86,7 +92,19 @@ impl Engine {
             let hint = "it runs already; `silo logs -f` shows its output";
             return Err(wrong_state(&summary, hint));
         }
-        client::supervisor(&self.supervisor, &self.containers, &summary.container.id)?.start(attach)
+        let id = &summary.container.id;
+        let supervisor = client::supervisor(&self.supervisor, &self.containers, id)?;
+        supervisor.start(attach).inspect_err(|_| self.clear(id))
+    }
+
+    /// Clears away what a supervisor left that died before its guest ran.
+    fn clear(&self, id: &str) {
+        let Ok(Probe::Taken(lock)) = Lock::try_take(&self.containers.lock_path(id)) else { return };
+        // Its death is what to tell; `system check` finds what this leaves.
+        let _ = match self.containers.durability(id) {
+            Durability::Volatile => self.remove_remains(id, lock),
+            Durability::Synced => self.endpoint(id).remove(),
+        };
     }
 
     /// All containers. What cannot be read of one does not hide the others.
@@ -199,6 +217,8 @@ impl Engine {
         }
         match Lock::try_take(&self.containers.lock_path(&id))? {
             Probe::Taken(lock) if self.containers.is_published(&id) => {
+                // A supervisor that was killed before it wrote that it runs leaves it.
+                self.endpoint(&id).remove()?;
                 self.containers.remove(&summary.container, lock)
             }
             Probe::Held => Err(Error::Busy(summary.container.name)),
@@ -207,11 +227,15 @@ impl Engine {
         }
     }
 
-    /// Every backend is asked, as nobody knows whose it was.
     fn remove_damaged(&self, id: &str) -> Result<()> {
-        let Probe::Taken(lock) = Lock::try_take(&self.containers.lock_path(id))? else {
-            return Err(Error::Busy(short(id).to_owned()));
-        };
+        match Lock::try_take(&self.containers.lock_path(id))? {
+            Probe::Taken(lock) => self.remove_remains(id, lock),
+            _ => Err(Error::Busy(short(id).to_owned())),
+        }
+    }
+
+    /// Every backend is asked, as nobody knows whose it was.
+    fn remove_remains(&self, id: &str, lock: Lock) -> Result<()> {
         for backend in &self.backends {
             backend.reclaim(id, &self.containers.state_directory(id))?;
         }
@@ -267,8 +291,8 @@ impl Engine {
 
     /// What is known of a container, after putting right what a dead supervisor left.
     fn refresh(&self, id: &str) -> Result<Summary> {
-        let container = self.containers.load(id)?;
-        let state = self.containers.load_state(id)?;
+        let container = self.unless_torn(id, self.containers.load(id))?;
+        let state = self.unless_torn(id, self.containers.load_state(id))?;
         if state.status != Status::Running {
             return Ok(Summary { container, state });
         }
@@ -276,6 +300,20 @@ impl Engine {
             Probe::Held => Ok(Summary { container, state }),
             Probe::Absent => Err(Error::NotFound(short(id).to_owned())),
             Probe::Taken(lock) => self.reclaim(container, lock),
+        }
+    }
+
+    /// What was read of a container. One that need not outlive a crash of the machine, and was
+    /// damaged by one, goes.
+    fn unless_torn<T>(&self, id: &str, read: Result<T>) -> Result<T> {
+        match read {
+            Err(Error::Corrupt { .. })
+                if self.containers.durability(id) == Durability::Volatile =>
+            {
+                self.remove_damaged(id)?;
+                Err(Error::NotFound(short(id).to_owned()))
+            }
+            read => read,
         }
     }
 

@@ -13,23 +13,33 @@ use crate::{Error, Result};
 pub(crate) enum Durability {
     /// It is on the disk when the call returns.
     Synced,
-    /// It is visible to others; what a crash of the machine undoes need not be kept.
+    /// It is visible to others; a crash of the machine may undo it, in whole or in part.
     Volatile,
 }
 
 /// Replaces the file at `path`, so that a reader finds the old or the new contents and
 /// nothing between. One writer at a time: the caller holds the container's lock.
 pub(crate) fn replace(path: &Path, contents: &[u8], durability: Durability) -> Result<()> {
-    let temporary = path.with_extension("new");
-    write_whole(&temporary, contents, durability).inspect_err(|_| {
-        // Nothing but what could be written of it is lost.
-        let _ = fs::remove_file(&temporary);
-    })?;
-    fs::rename(&temporary, path).map_err(Error::file("replace", path))?;
+    replace_by(path, &path.with_extension("new"), contents, durability)?;
     if durability == Durability::Synced {
         sync_parent(path)?;
     }
     Ok(())
+}
+
+/// [`replace`] by way of `temporary`, in the same directory. That the file at `path` is another
+/// one now is durable when the directory is synced.
+pub(crate) fn replace_by(
+    path: &Path,
+    temporary: &Path,
+    contents: &[u8],
+    durability: Durability,
+) -> Result<()> {
+    write_whole(temporary, contents, durability).inspect_err(|_| {
+        // Nothing but what could be written of it is lost.
+        let _ = fs::remove_file(temporary);
+    })?;
+    fs::rename(temporary, path).map_err(Error::file("replace", path))
 }
 
 fn write_whole(path: &Path, contents: &[u8], durability: Durability) -> Result<()> {

@@ -24,15 +24,27 @@ impl Lock {
 
     /// Takes the lock of a file that is made where it does not exist, after whoever holds it.
     pub(crate) fn create_or_wait(path: &Path) -> Result<Self> {
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(Error::file("open", path))?;
+        let file = open_or_create(path)?;
         file.lock().map_err(Error::file("lock", path))?;
         Ok(Self { file })
+    }
+
+    /// Takes the lock of a file that is made where it does not exist, together with others who
+    /// share it, after whoever holds it alone.
+    pub(crate) fn share(path: &Path) -> Result<Self> {
+        let file = open_or_create(path)?;
+        file.lock_shared().map_err(Error::file("lock", path))?;
+        Ok(Self { file })
+    }
+
+    /// Takes the lock of a file that is made where it does not exist; `None` where anybody has it.
+    pub(crate) fn try_create(path: &Path) -> Result<Option<Self>> {
+        let file = open_or_create(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self { file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(Error::file("lock", path)(error)),
+        }
     }
 
     /// Takes the lock of an existing file if nobody holds it.
@@ -59,6 +71,16 @@ impl Lock {
         file.lock().map_err(Error::file("lock", path))?;
         Ok(Some(Self { file }))
     }
+}
+
+fn open_or_create(path: &Path) -> Result<File> {
+    File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(Error::file("open", path))
 }
 
 impl Drop for Lock {

@@ -3,15 +3,19 @@
 //! ```text
 //! ROOT/containers/<id>/lock          held by the creator, the supervisor, or the remover
 //!                      config.json   the Container; a directory without it is no container
+//!                      volatile      where the container need not outlive a crash of the machine
 //!                      state.json    the State; absent until the first start
 //!                      log.json      absent until the first output
 //!                      upper, work   the snapshot's
 //!                      state/        the backend's
+//! ROOT/containers/.lock              shared while a directory and its lock are made
 //! ROOT/names/<name>                  holds an id; stale where that id has no directory
 //! ROOT/run/                          control sockets of running containers
 //! ```
 //!
-//! A container whose state says `running` and whose lock is free has lost its supervisor.
+//! A container whose state says `running` and whose lock is free has lost its supervisor. A
+//! directory without record whose lock is free is what a process left that was killed while it
+//! made or removed the container.
 
 mod durable;
 mod lock;
@@ -47,7 +51,10 @@ impl Containers {
         let directory = root.join("containers");
         let names = root.join("names");
         for path in [&root, &directory, &names] {
-            create_private_directory(path)?;
+            if !path.is_dir() {
+                create_private_directory(path)?;
+                sync_parent(path)?;
+            }
         }
         Ok(Self { root, directory, names })
     }
@@ -86,6 +93,10 @@ impl Containers {
         self.directory.join(id).join("config.json")
     }
 
+    fn volatile_path(&self, id: &str) -> PathBuf {
+        self.directory.join(id).join("volatile")
+    }
+
     fn state_path(&self, id: &str) -> PathBuf {
         self.directory.join(id).join("state.json")
     }
@@ -96,23 +107,52 @@ impl Containers {
 
     /// Makes the directory of a new container and takes its lock.
     pub(crate) fn add(&self, id: &str) -> Result<Lock> {
+        let _adding = Lock::share(&self.directory.join(".lock"))?;
         let directory = self.directory(id);
         create_private_directory(&directory)?;
         let state = directory.join("state");
-        fs::create_dir(&state).map_err(Error::file("create", state))?;
-        Lock::create(&self.lock_path(id))
+        fs::create_dir(&state)
+            .map_err(Error::file("create", state))
+            .and_then(|()| Lock::create(&self.lock_path(id)))
+            .inspect_err(|_| {
+                // It is nobody's yet, and why it failed is what to tell.
+                let _ = fs::remove_dir_all(&directory);
+            })
+    }
+
+    /// The lock of a directory without record that nobody is making or removing, if it is one.
+    pub(crate) fn lock_orphan(&self, id: &str) -> Result<Option<Lock>> {
+        // Who makes one has made the lock file and locked it, once nobody shares this.
+        let Some(_nobody_adds) = Lock::try_create(&self.directory.join(".lock"))? else {
+            return Ok(None);
+        };
+        let path = self.lock_path(id);
+        let lock = match Lock::try_take(&path)? {
+            Probe::Taken(lock) => lock,
+            Probe::Absent if self.has_directory(id) => Lock::create_or_wait(&path)?,
+            Probe::Held | Probe::Absent => return Ok(None),
+        };
+        Ok((!self.is_published(id)).then_some(lock))
     }
 
     /// Makes a new container visible.
-    pub(crate) fn publish(&self, container: &Container) -> Result<()> {
-        let durability = durability(container);
-        let path = self.config_path(&container.id);
-        replace(&path, &json(container), durability)?;
+    pub(crate) fn publish(&self, container: &Container, durability: Durability) -> Result<()> {
+        if durability == Durability::Volatile {
+            // Before the record: journals keep the order of such changes.
+            let path = self.volatile_path(&container.id);
+            fs::File::create(&path).map_err(Error::file("create", path))?;
+        }
+        replace(&self.config_path(&container.id), &json(container), durability)?;
         if durability == Durability::Synced {
             sync_parent(&self.directory(&container.id))?;
             sync_parent(&self.names.join(&container.name))?;
         }
         Ok(())
+    }
+
+    /// Whether container `id` must outlive a crash of the machine.
+    pub(crate) fn durability(&self, id: &str) -> Durability {
+        if self.volatile_path(id).exists() { Durability::Volatile } else { Durability::Synced }
     }
 
     /// What container `id` is.
@@ -127,7 +167,8 @@ impl Containers {
 
     /// Writes how a container fares. Its lock is the caller's.
     pub(crate) fn save_state(&self, container: &Container, state: &State) -> Result<()> {
-        replace_on_full_disk(&self.state_path(&container.id), &json(state), durability(container))
+        let durability = self.durability(&container.id);
+        replace_on_full_disk(&self.state_path(&container.id), &json(state), durability)
     }
 
     fn read<T: DeserializeOwned>(id: &str, path: &Path) -> Result<Option<T>> {
@@ -190,11 +231,6 @@ impl Containers {
             }
         }
     }
-}
-
-/// A crash removes `--rm` containers anyway.
-fn durability(container: &Container) -> Durability {
-    if container.auto_remove { Durability::Volatile } else { Durability::Synced }
 }
 
 /// `value` as the files hold it.

@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::PathBuf};
 
-use super::{Containers, Lock};
+use super::{Containers, Durability, Lock, durable::replace_by};
 use crate::{Error, Result, names};
 
 impl Containers {
@@ -30,27 +30,24 @@ impl Containers {
     }
 
     /// Gives `name` to the container `id`, whose directory exists already. A name whose
-    /// container is gone is free.
-    pub(crate) fn take_name(&self, name: &str, id: &str) -> Result<()> {
+    /// container is gone is free. The name lasts when the container's record does.
+    pub(crate) fn take_name(&self, name: &str, id: &str, durability: Durability) -> Result<()> {
         let _lock = self.lock_names()?;
         if let Some(owner) = self.named(name)?
             && self.has_directory(&owner)
         {
             return Err(Error::NameInUse { name: name.to_owned(), id: short(&owner).to_owned() });
         }
-        let path = self.name_path(name);
-        fs::write(&path, id).map_err(|source| {
-            // A full disk takes the file, but not what is in it. That failed is what to tell.
-            let _ = fs::remove_file(&path);
-            Error::file("write", path)(source)
-        })
+        // No container can have a name that begins with a dot.
+        let temporary = self.names.join(".new");
+        replace_by(&self.name_path(name), &temporary, id.as_bytes(), durability)
     }
 
     /// Gives the container `id` a random name that is free.
-    pub(crate) fn take_random_name(&self, id: &str) -> Result<String> {
+    pub(crate) fn take_random_name(&self, id: &str, durability: Durability) -> Result<String> {
         let mut name = names::random()?;
         loop {
-            match self.take_name(&name, id) {
+            match self.take_name(&name, id, durability) {
                 Ok(()) => return Ok(name),
                 Err(Error::NameInUse { .. }) => name = names::numbered(&names::random()?)?,
                 Err(error) => return Err(error),

@@ -2,19 +2,22 @@
 
 use std::{fs, io, path::Path};
 
-use super::{Containers, Lock, remove_file};
+use super::{Containers, Durability, Lock, remove_file, sync_parent};
 use crate::{Container, Error, Result};
 
 impl Containers {
-    /// Removes a container whose lock is the caller's: first its name and its record, with
-    /// which it is gone for everyone, then the rest.
+    /// Removes a container whose lock is the caller's: first its record, with which it is gone
+    /// for everyone and for good, then its name, then the rest. Whoever is killed meanwhile leaves
+    /// a directory without record, which the next command removes with its name.
     pub(crate) fn remove(&self, container: &Container, lock: Lock) -> Result<()> {
+        self.remove_record(&container.id)?;
         self.free_name(&container.name, &container.id)?;
         self.remove_directory(&container.id, lock)
     }
 
     /// Removes a container whose record cannot be read, with every name that it has.
     pub(crate) fn remove_damaged(&self, id: &str, lock: Lock) -> Result<()> {
+        self.remove_record(id)?;
         for (name, owner) in self.all_names()? {
             if owner == id {
                 self.free_name(&name, id)?;
@@ -23,12 +26,27 @@ impl Containers {
         self.remove_directory(id, lock)
     }
 
+    /// Removes a container's record: before anything else goes, lest a loss of power leave a
+    /// record of what is gone.
+    fn remove_record(&self, id: &str) -> Result<()> {
+        let path = self.config_path(id);
+        if !path.exists() {
+            return Ok(());
+        }
+        remove_file(&path)?;
+        if self.durability(id) == Durability::Synced { sync_parent(&path) } else { Ok(()) }
+    }
+
     /// Removes a container's directory, the lock file last: Windows removes no directory that
     /// holds an open file, and who takes the lock after this finds no record.
-    pub(crate) fn remove_directory(&self, id: &str, lock: Lock) -> Result<()> {
+    fn remove_directory(&self, id: &str, lock: Lock) -> Result<()> {
         let directory = self.directory(id);
-        remove_file(&self.config_path(id))?;
-        for entry in fs::read_dir(&directory).map_err(Error::file("list", &directory))? {
+        let entries = match fs::read_dir(&directory) {
+            // Another who found it without record was faster.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(Error::file("list", &directory))?,
+        };
+        for entry in entries {
             let entry = entry.map_err(Error::file("list", &directory))?;
             let path = entry.path();
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {

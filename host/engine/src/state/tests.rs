@@ -43,9 +43,9 @@ pub(crate) fn container(id: &str, name: &str) -> Container {
 fn add(containers: &Containers, digit: &str, name: &str) -> (Container, Lock) {
     let id = format!("{digit}{}", "0".repeat(64 - digit.len()));
     let lock = containers.add(&id).unwrap();
-    containers.take_name(name, &id).unwrap();
+    containers.take_name(name, &id, Durability::Synced).unwrap();
     let container = container(&id, name);
-    containers.publish(&container).unwrap();
+    containers.publish(&container, Durability::Synced).unwrap();
     (container, lock)
 }
 
@@ -75,10 +75,11 @@ fn a_name_is_one_containers_until_that_is_gone() {
     let (_root, containers) = root();
     let (a, lock) = add(&containers, "a", "web");
     let (b, _b) = add(&containers, "b", "other");
-    assert!(matches!(containers.take_name("web", &b.id), Err(Error::NameInUse { .. })));
+    let take = || containers.take_name("web", &b.id, Durability::Volatile);
+    assert!(matches!(take(), Err(Error::NameInUse { .. })));
     containers.remove(&a, lock).unwrap();
     assert!(!containers.directory(&a.id).exists());
-    containers.take_name("web", &b.id).unwrap();
+    take().unwrap();
     assert_eq!(containers.find("web").unwrap(), b.id);
 }
 

@@ -34,7 +34,7 @@ use crate::{
     endpoint::Endpoint,
     log::LogWriter,
     protocol::{self, Reply, Request},
-    state::{Containers, Lock, Probe, short},
+    state::{Containers, Durability, Lock, Probe, short},
 };
 
 /// The size of a terminal whose client has none.
@@ -48,8 +48,8 @@ pub fn supervise(root: &Path, id: &str, backends: &[Arc<dyn IsolationBackend>]) 
     let (mut input, output) = streams::own_streams()?;
     let starter = Peer::new(Box::new(output));
     let Ok(Some(Request::Start(attach))) = protocol::read(&mut input) else {
-        // It has given up, or is no starter.
-        return Ok(());
+        // It has given up, was killed, or is no starter.
+        return abandon(root, id);
     };
     let outcome = Supervisor::prepare(root, id, backends)
         .and_then(|supervisor| supervisor.run(&input, &starter, attach));
@@ -58,6 +58,18 @@ pub fn supervise(root: &Path, id: &str, backends: &[Arc<dyn IsolationBackend>]) 
         let _ = starter.send(&Reply::Failed(Failure::from(error)));
     }
     outcome
+}
+
+/// Removes the container of a `run` that ended before its container started, if it was to be
+/// removed at its end: nobody else would.
+fn abandon(root: &Path, id: &str) -> Result<()> {
+    let containers = Containers::open(root)?;
+    let Probe::Taken(lock) = Lock::try_take(&containers.lock_path(id))? else { return Ok(()) };
+    let is_volatile = containers.durability(id) == Durability::Volatile;
+    if is_volatile && containers.load_state(id)?.status == Status::Created {
+        containers.remove(&containers.load(id)?, lock)?;
+    }
+    Ok(())
 }
 
 /// A container whose lock is held, before its sandbox exists.

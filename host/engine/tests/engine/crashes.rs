@@ -14,6 +14,9 @@ pub(crate) const TESTS: &[Test] = &[
     ("one_that_removes_itself_is_removed_then", lost_and_removed),
     ("a_damaged_record_is_told_and_hides_no_other", damaged),
     ("check_finds_and_removes_leftovers", leftovers),
+    ("the_next_engine_removes_what_was_never_made_or_half_removed", orphans),
+    ("a_crash_of_the_machine_removes_what_removes_itself", torn),
+    ("a_container_that_was_only_created_outlives_a_crash", created_to_last),
     ("who_waits_for_a_container_hears_of_its_supervisors_death", wait_for_lost),
 ];
 
@@ -90,4 +93,44 @@ fn wait_for_lost(f: &Fixture) {
         crash(f, &id);
         assert_eq!(waiter.join().unwrap(), 137);
     });
+}
+
+fn orphans(f: &Fixture) {
+    let keep = f.engine.create(&options(&["exit", "0"])).unwrap();
+    let orphan = "a".repeat(64);
+    fs::create_dir_all(directory(f, &orphan).join("upper/x")).unwrap();
+    fs::write(f.root.path().join("names/ghost"), &orphan).unwrap();
+    let held = "b".repeat(64);
+    fs::create_dir(directory(f, &held)).unwrap();
+    let lock = fs::File::create_new(directory(f, &held).join("lock")).unwrap();
+    lock.lock().unwrap();
+    let another = f.another();
+    assert!(!directory(f, &orphan).exists());
+    assert!(!f.root.path().join("names/ghost").exists());
+    assert!(directory(f, &held).exists(), "somebody is making it");
+    assert_eq!(another.inspect(&keep.name).unwrap().container.id, keep.id);
+    drop(lock);
+    f.another();
+    assert!(!directory(f, &held).exists());
+}
+
+fn torn(f: &Fixture) {
+    for file in ["config.json", "state.json"] {
+        let options = CreateOptions { auto_remove: true, ..options(&["sleep"]) };
+        let id = f.engine.run(&options, Attach::NONE).unwrap().id().to_owned();
+        crash(f, &id);
+        fs::write(directory(f, &id).join(file), "").unwrap();
+        assert!(f.engine.check(false).unwrap().problems.is_empty());
+        assert!(f.engine.list().unwrap().containers.is_empty());
+        assert!(f.engine.images_in_use().unwrap().is_empty());
+        assert_nothing_left(f);
+    }
+}
+
+fn created_to_last(f: &Fixture) {
+    let options = CreateOptions { auto_remove: true, ..options(&["exit", "0"]) };
+    let id = f.engine.create(&options).unwrap().id;
+    fs::write(directory(f, &id).join("config.json"), "").unwrap();
+    assert_eq!(f.engine.list().unwrap().damaged.len(), 1);
+    f.engine.remove(&id, true).unwrap();
 }
