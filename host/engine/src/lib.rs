@@ -17,6 +17,7 @@
 //! engine.wait(query) -> Result<u8>           engine.stop(query, Duration) -> Result<()>
 //! engine.kill(query, Signal) -> Result<()>   engine.remove(query, force: bool) -> Result<()>
 //! engine.logs(query, LogOptions, &mut dyn FnMut(LogEntry) -> io::Result<()>) -> Result<()>
+//! engine.remove_image(name, force: bool) -> Result<Removed>    unless a container uses it
 //! engine.stats(query) -> Result<Stats>       engine.images_in_use() -> Result<BTreeSet<Digest>>
 //! engine.changes(query) -> Result<Vec<Change>>                engine.export(query, &mut dyn Write) -> Result<()>
 //! engine.copy_from(query, path, CopyTarget, follow) -> Result<Vec<String>>

@@ -199,7 +199,7 @@ pub(crate) fn visible_entries(folder: &Path) -> Vec<String> {
     names.filter(|name| !name.starts_with('.')).collect()
 }
 
-fn ended(output: &Output) -> Ended {
+pub(crate) fn ended(output: &Output) -> Ended {
     Ended {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
