@@ -58,14 +58,13 @@ impl FilesystemView<'_> {
         let descriptor = self.table.get_mut(fd)?;
         let at = descriptor.as_directory()?.at;
         let unfinished = |listing: &Arc<Listing>| !listing.finished.load(Ordering::Relaxed);
-        let listing = match descriptor.listing.take().filter(unfinished) {
-            Some(listing) => listing,
-            None => {
-                let entry =
-                    |entry: DirEntry| DirectoryEntry { type_: kind(entry.kind), name: entry.name };
-                let entries = self.vfs.read_directory(at)?.into_iter().map(entry).collect();
-                Arc::new(Listing { entries, finished: AtomicBool::new(false) })
-            }
+        let listing = if let Some(listing) = descriptor.listing.take().filter(unfinished) {
+            listing
+        } else {
+            let entry =
+                |entry: DirEntry| DirectoryEntry { type_: kind(entry.kind), name: entry.name };
+            let entries = self.vfs.read_directory(at)?.into_iter().map(entry).collect();
+            Arc::new(Listing { entries, finished: AtomicBool::new(false) })
         };
         descriptor.listing = Some(Arc::clone(&listing));
         Ok(self.table.push(Entries { listing, next: 0 })?)
