@@ -103,9 +103,12 @@ impl fmt::Display for Failure {
 }
 
 /// An error's text as a terminal may have it. What an image or archive has put in, a name or a media
-/// type, neither forges a line nor commands the terminal; a line of our own goes on indented.
-fn plain(error: &dyn Error) -> String {
+/// type, neither forges a line nor commands the terminal: lines that are not this program's go on
+/// indented.
+fn plain(error: &(dyn Error + 'static)) -> String {
+    let own = error.is::<Message>();
     let escaped = |character: char| match character {
+        '\n' if own => "\n".to_owned(),
         '\n' => "\n    ".to_owned(),
         control if control.is_control() => control.escape_default().to_string(),
         other => other.to_string(),

@@ -180,9 +180,9 @@ fn a_container_stands_still_while_it_is_committed() {
     for round in 0..5 {
         let image = format!("round:{round}");
         silo.ok(&["commit", "c", &image]);
-        let read = ["run", "--rm", &image, "sh", "-c", "echo $(cat /one) $(cat /two)"];
+        let read = ["run", "--rm", &image, "sh", "-c", "echo \"$(cat /one)|$(cat /two)\""];
         let both = silo.ok(&read);
-        let numbers: Vec<u64> = both.split(' ').map(|number| number.parse().unwrap_or(0)).collect();
+        let numbers: Vec<u64> = both.split('|').map(|number| number.parse().unwrap_or(0)).collect();
         // A write may be open and empty; what is written in turn is never two steps apart.
         assert!(numbers.contains(&0) || numbers[0] - numbers[1] <= 1, "{both}");
         let before = silo.ok(&["cp", "c:/one", "-"]);
@@ -284,4 +284,45 @@ fn what_nobody_uses_is_pruned_and_the_rest_stays() {
         assert!(left.is_empty(), "{folder}: {left:?}");
     }
     silo.assert_nothing_left(&[]);
+}
+
+/// A size as `system df` prints it, in bytes.
+fn bytes(shown: &str) -> f64 {
+    let digits = shown.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let unit = match &shown[digits.len()..] {
+        "B" => 1.0,
+        "kB" => 1e3,
+        "MB" => 1e6,
+        "GB" => 1e9,
+        other => panic!("the unit {other}"),
+    };
+    digits.parse::<f64>().unwrap() * unit
+}
+
+#[test]
+fn the_store_takes_what_du_says_it_takes() {
+    let Some(archive) = data("debian/docker-archive.tar") else { return };
+    let silo = Silo::new();
+    silo.ok(&["load", "-q", "-i", text(&archive)]);
+    let fill =
+        "head -c 3000000 /dev/zero > /zeros; for n in $(seq 500); do echo $n > /tmp/$n; done";
+    silo.ok(&["run", "--name", "c", "debian:archive", "sh", "-c", fill]);
+    silo.ok(&["commit", "c", "app"]);
+    let told: f64 = silo.ok(&["system", "df", "--format", "{{.Size}}"]).lines().map(bytes).sum();
+    let du = std::process::Command::new("du").args(["-s", "-B1"]).arg(silo.root()).output();
+    let du = String::from_utf8(du.unwrap().stdout).unwrap();
+    let du: f64 = du.split('\t').next().unwrap().parse().unwrap();
+    assert!((told - du).abs() < du / 100.0, "df tells {told}, du {du}");
+
+    let verbose = silo.ok(&["system", "df", "-v"]);
+    let row = |name: &str| verbose.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+    let column = |row: &str, back: usize| {
+        let words: Vec<&str> = row.split_whitespace().collect();
+        bytes(words[words.len() - back])
+    };
+    let (base, app) = (row("debian"), row("app"));
+    // SIZE, SHARED SIZE, UNIQUE SIZE, CONTAINERS
+    assert!((column(&base, 3) - column(&app, 3)).abs() < 1e6, "{verbose}");
+    assert!(column(&base, 2) < 1e5 && column(&app, 2) > 3e6, "{verbose}");
+    assert!(base.ends_with(" 1") && app.ends_with(" 0"), "{verbose}");
 }

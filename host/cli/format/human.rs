@@ -28,6 +28,14 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{number}{}", UNITS[unit])
 }
 
+/// At most `width` characters of `text`, the last an ellipsis where there were more.
+pub(crate) fn shortened(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    text.chars().take(width - 1).chain(['…']).collect()
+}
+
 /// How long ago `then` was: `2 hours ago`. A time to come is now.
 pub(crate) fn ago(now: SystemTime, then: SystemTime) -> String {
     format!("{} ago", duration(now.duration_since(then).unwrap_or_default()))

@@ -43,7 +43,7 @@ pub(crate) struct History {
     /// Of the image for this platform
     #[arg(long, value_name = "OS/ARCH", value_parser = values::platform)]
     platform: Option<Platform>,
-    /// A template such as '{{.CreatedBy}} {{.Size}}', `table TEMPLATE`, or json
+    /// A template such as '{{.ID}} {{.Size}}', `table TEMPLATE`, or json
     #[arg(long)]
     format: Option<String>,
     /// Name or id
@@ -99,16 +99,9 @@ impl History {
             "ID": MISSING,
             "CreatedAt": created,
             "CreatedSince": if self.human { since } else { created.to_owned() },
-            "CreatedBy": if self.no_trunc { by } else { shortened(&by) },
+            "CreatedBy": if self.no_trunc { by } else { format::shortened(&by, COMMAND_WIDTH) },
             "Size": if self.human { format::size(size) } else { size.to_string() },
             "Comment": comment,
         })
     }
-}
-
-fn shortened(text: &str) -> String {
-    if text.chars().count() <= COMMAND_WIDTH {
-        return text.to_owned();
-    }
-    text.chars().take(COMMAND_WIDTH - 1).chain(['…']).collect()
 }

@@ -24,7 +24,7 @@ const COLUMNS: [Column; 6] = [
     ("NAMES", "Names"),
 ];
 /// How much of a command is shown, in characters, as in Docker.
-const COMMAND_WIDTH: usize = 20;
+pub(super) const COMMAND_WIDTH: usize = 20;
 
 /// List containers
 #[derive(Debug, Args)]
@@ -93,8 +93,8 @@ impl Ps {
     fn item(&self, summary: &Summary, now: SystemTime) -> Value {
         let (container, state) = (&summary.container, &summary.state);
         let mut command = command_line(&container.bundle.process.args);
-        if !self.no_trunc && command.chars().count() > COMMAND_WIDTH {
-            command = command.chars().take(COMMAND_WIDTH - 1).chain(['…']).collect();
+        if !self.no_trunc {
+            command = format::shortened(&command, COMMAND_WIDTH);
         }
         let mounts: Vec<String> = container
             .bundle
@@ -125,13 +125,13 @@ impl Ps {
 }
 
 /// Arguments as Docker shows them: those with a blank in quotes.
-fn command_line(args: &[String]) -> String {
+pub(super) fn command_line(args: &[String]) -> String {
     let quoted = |arg: &String| if arg.contains(' ') { format!("'{arg}'") } else { arg.clone() };
     args.iter().map(quoted).collect::<Vec<_>>().join(" ")
 }
 
 /// `Up 2 hours`, `Exited (0) 5 minutes ago`, `Created`.
-fn status(summary: &Summary, now: SystemTime) -> String {
+pub(super) fn status(summary: &Summary, now: SystemTime) -> String {
     let state = &summary.state;
     match state.status {
         Status::Created => "Created".to_owned(),

@@ -8,7 +8,7 @@ use silo_layers::{
 use crate::Result;
 
 /// The most that is read of a guest's file, in bytes: it is the guest's to make it long.
-const LONGEST: usize = 1 << 20;
+const LONGEST: u64 = 1 << 20;
 
 /// The files of a snapshot, as its guest sees them.
 pub(crate) struct GuestFiles(UnionFs);
@@ -32,16 +32,6 @@ impl GuestFiles {
     fn read_bytes(&self, path: &str) -> FsResult<Vec<u8>> {
         let node = self.0.resolve(ROOT, path, Follow::All)?;
         let file = self.0.open_file(node, OpenOptions::READ)?;
-        let length = usize::try_from(file.len()?).unwrap_or(LONGEST).min(LONGEST);
-        let mut bytes = vec![0; length];
-        let mut filled = 0;
-        while filled < length {
-            match file.read_at(&mut bytes[filled..], filled as u64)? {
-                0 => break,
-                count => filled += count,
-            }
-        }
-        bytes.truncate(filled);
-        Ok(bytes)
+        file.read_whole(LONGEST)
     }
 }

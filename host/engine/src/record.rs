@@ -176,7 +176,7 @@ pub struct Usage {
     pub total: u64,
     /// How many of them run.
     pub running: u64,
-    /// Bytes of their uppers, logs and records.
+    /// Bytes on the disk of their uppers, logs, records, names and sockets.
     pub size: u64,
     /// The bytes that removing all that do not run would free.
     pub reclaimable: u64,
@@ -187,7 +187,7 @@ pub struct Usage {
 pub struct Pruned {
     /// The containers' ids.
     pub ids: Vec<String>,
-    /// The bytes that their files had.
+    /// The bytes on the disk that their files had.
     pub freed: u64,
 }
 

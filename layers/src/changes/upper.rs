@@ -6,7 +6,7 @@ use super::{Change, ChangeKind};
 use crate::{
     Snapshot,
     error::{Error, Result},
-    pack::{Omitted, Pending, lowers, split, unread},
+    pack::{Filter, Omitted, Pending, lowers, split, unread},
     tree::{Directory, Encoding, Kind},
     union::{Follow, Node, ROOT, UnionFs},
 };
@@ -23,6 +23,7 @@ pub(super) fn changes(snapshot: &Snapshot, omitted: &Omitted) -> Result<Vec<Chan
     let upper = Directory::open_root(&snapshot.upper, Encoding::host())
         .map_err(Error::io("open", &snapshot.upper))?;
     let lowers = lowers(snapshot)?;
+    let filter = Filter { omitted, lowers: &lowers };
     let mut changes = Vec::new();
     let mut pending = Pending::new();
     pending.add(b"", merged(&upper, &lowers, Some(ROOT)).map_err(unread("list", b""))?);
@@ -31,26 +32,15 @@ pub(super) fn changes(snapshot: &Snapshot, omitted: &Omitted) -> Result<Vec<Chan
             changes.extend(lower.map(|_| Change::new(&path, ChangeKind::Deleted)));
             continue;
         };
-        let directory = match kind {
-            Kind::Directory => {
-                let names = path.split(|&byte| byte == b'/');
-                Some(upper.open_dir_at(names).map_err(unread("open", &path))?)
-            }
-            _ => None,
-        };
-        let is_empty = || match &directory {
-            Some(directory) => Ok(directory.entries()?.is_empty()),
-            None => is_empty_file(&upper, &path, kind),
-        };
-        if omitted
-            .leaves_out(&path, is_empty, || lower.is_some())
-            .map_err(unread("look at", &path))?
-        {
+        let (parent, name) = split(&path);
+        let parent = upper.open_dir_at(names(parent)).map_err(unread("open", &path))?;
+        if filter.leaves_out(&parent, &path, kind).map_err(unread("look at", &path))? {
             continue;
         }
         let change = if lower.is_some() { ChangeKind::Modified } else { ChangeKind::Added };
         changes.push(Change::new(&path, change));
-        if let Some(directory) = directory {
+        if kind == Kind::Directory {
+            let directory = parent.open_dir(name).map_err(unread("open", &path))?;
             let entries = merged(&directory, &lowers, lower).map_err(unread("list", &path))?;
             pending.add(&path, entries);
         }
@@ -58,13 +48,8 @@ pub(super) fn changes(snapshot: &Snapshot, omitted: &Omitted) -> Result<Vec<Chan
     Ok(changes)
 }
 
-fn is_empty_file(upper: &Directory, path: &[u8], kind: Kind) -> io::Result<bool> {
-    if kind != Kind::File {
-        return Ok(false);
-    }
-    let (parent, name) = split(path);
-    let names = parent.split(|&byte| byte == b'/').filter(|name| !name.is_empty());
-    Ok(upper.open_dir_at(names)?.stat(name, kind)?.size == 0)
+fn names(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|&byte| byte == b'/').filter(|name| !name.is_empty())
 }
 
 /// What a directory of the upper holds and hides, with the lowers' directory at its place.

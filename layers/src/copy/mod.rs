@@ -5,6 +5,7 @@ mod outward;
 mod place;
 
 use std::{
+    fs,
     io::{BufReader, Read},
     path::Path,
 };
@@ -35,7 +36,7 @@ pub fn copy_out(
 ) -> Result<Vec<String>, CopyError> {
     let node = source_node(files, path, follow)?;
     let source = Source::named(path, is_directory(files, node).map_err(CopyError::guest(path))?);
-    let place = place::place(&source, &place::host_target(target)?)?;
+    let place = place::place(&source, place::host_target(target)?)?;
     outward::copy(files, node, path, &place, target)
 }
 
@@ -50,7 +51,7 @@ pub fn copy_in(
     let metadata = if follow { source.metadata() } else { source.symlink_metadata() };
     let metadata = metadata.map_err(Error::io("look at", source))?;
     let from = Source::named(&source.to_string_lossy(), metadata.is_dir());
-    let place = place::place(&from, &guest_target(files, path).map_err(CopyError::guest(path))?)?;
+    let place = place::place(&from, guest_target(files, path).map_err(CopyError::guest(path))?)?;
     inward::copy(source, follow, files, path, &place)
 }
 
@@ -71,10 +72,28 @@ impl Store {
         let compression = Compression::detect(&mut input, what)?;
         let work = Work::new(self)?;
         let unpacked = work.path("archive");
-        let mut archive = tar::Archive::new(compression.decoder(input, work.budget()));
-        archive.unpack(&unpacked).map_err(Error::read(what))?;
+        fs::create_dir(&unpacked).map_err(Error::io("create", &unpacked))?;
+        unpack(compression.decoder(input, work.budget()), &unpacked, what)?;
         inward::copy(&unpacked, false, files, path, &Place::Content)
     }
+}
+
+/// Unpacks an archive for this user, as tar(1) does. What leads out of the directory is refused.
+fn unpack(archive: impl Read, into: &Path, what: &str) -> Result<()> {
+    let mut archive = tar::Archive::new(archive);
+    let mut any = false;
+    for entry in archive.entries().map_err(Error::read(what))? {
+        let mut entry = match entry {
+            Err(_) if !any => return Err(Error::NotTar { what: what.to_owned() }),
+            entry => entry.map_err(Error::read(what))?,
+        };
+        any = true;
+        if !entry.unpack_in(into).map_err(Error::read(what))? {
+            let entry = crate::error::shown(&entry.path_bytes());
+            return Err(Error::RefusedEntry { entry, reason: "it leads out of the directory" });
+        }
+    }
+    Ok(())
 }
 
 /// The node that is to be copied.

@@ -89,7 +89,7 @@ impl Source {
     }
 }
 
-pub(super) fn place(source: &Source, target: &Target) -> Result<Place, CopyError> {
+pub(super) fn place(source: &Source, target: Target) -> Result<Place, CopyError> {
     let path = || source.name.clone();
     match (source.is_directory, target) {
         (true, Target::File) => Err(CopyError::DirectoryToFile { path: path() }),
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     fn placed(source: &str, is_directory: bool, target: Target) -> Option<Place> {
-        place(&Source::named(source, is_directory), &target).ok()
+        place(&Source::named(source, is_directory), target).ok()
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! groups are left out. Sockets are left out too, as archives have no way to say them.
 
 mod archive;
+mod filter;
 mod omitted;
 mod upper;
 mod walk;
@@ -15,6 +16,7 @@ use std::io::Write;
 pub use self::omitted::Omitted;
 pub(crate) use self::{
     archive::{Archive, unread},
+    filter::Filter,
     upper::{lowers, pack_upper},
     walk::{Pending, split},
     whole::{pack_subtree, pack_tree},

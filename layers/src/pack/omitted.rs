@@ -1,6 +1,6 @@
 //! What of a container's changes is left out of listings and layers.
 
-use std::{collections::BTreeSet, io};
+use std::collections::BTreeSet;
 
 /// What of an upper is no change of the guest's, or not wanted.
 #[derive(Clone, Debug, Default)]
@@ -11,7 +11,8 @@ pub struct Omitted {
 
 impl Omitted {
     /// Leaves out an empty file or directory at each of these paths of the guest, unless an image
-    /// brought it: it was made to mount something on.
+    /// brought it: it was made to mount something on. Directories of an image in which nothing but
+    /// that was made are left out too.
     #[must_use]
     pub fn mount_points<'a>(paths: impl IntoIterator<Item = &'a str>) -> Self {
         let mount_points = paths.into_iter().map(relative).collect();
@@ -30,17 +31,16 @@ impl Omitted {
         self.excluded.contains(path)
     }
 
-    /// Whether an entry is left out. `in_lowers` tells whether an image has something there.
-    pub(crate) fn leaves_out(
-        &self,
-        path: &[u8],
-        is_empty: impl FnOnce() -> io::Result<bool>,
-        in_lowers: impl FnOnce() -> bool,
-    ) -> io::Result<bool> {
-        if self.excludes(path) {
-            return Ok(true);
-        }
-        Ok(self.mount_points.contains(path) && !in_lowers() && is_empty()?)
+    /// Whether something was mounted here.
+    pub(crate) fn is_mount_point(&self, path: &[u8]) -> bool {
+        self.mount_points.contains(path)
+    }
+
+    /// Whether something was mounted below here.
+    pub(crate) fn leads_to_mount_point(&self, path: &[u8]) -> bool {
+        let below =
+            |point: &&Vec<u8>| point.strip_prefix(path).is_some_and(|rest| rest.starts_with(b"/"));
+        self.mount_points.iter().any(|point| below(&point))
     }
 }
 
@@ -59,15 +59,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mount_points_are_left_out_while_they_are_empty_and_new() {
-        let omitted = Omitted::mount_points(["/proc", "/data/"]).excluding(["/var//cache/."]);
-        let left = |path: &str, empty, in_lowers| {
-            omitted.leaves_out(path.as_bytes(), || Ok(empty), || in_lowers).unwrap()
-        };
-        assert!(left("proc", true, false));
-        assert!(!left("proc", true, true));
-        assert!(!left("data", false, false));
-        assert!(left("var/cache", false, true));
-        assert!(!left("var", false, false));
+    fn paths_are_taken_however_they_are_written() {
+        let omitted = Omitted::mount_points(["/proc", "/data//in/"]).excluding(["var/cache/."]);
+        assert!(omitted.is_mount_point(b"proc") && omitted.is_mount_point(b"data/in"));
+        assert!(omitted.leads_to_mount_point(b"data") && !omitted.leads_to_mount_point(b"dat"));
+        assert!(omitted.excludes(b"var/cache") && !omitted.excludes(b"var"));
     }
 }

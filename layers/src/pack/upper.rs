@@ -9,13 +9,14 @@ use std::{
 use super::{
     Archive, Omitted,
     archive::unread,
+    filter::Filter,
     walk::{Pending, split},
 };
 use crate::{
     Snapshot,
     error::{Error, Result},
     tree::{Attributes, Directory, Encoding, Kind},
-    union::{Access, Follow, ROOT, UnionFs},
+    union::{Access, UnionFs},
 };
 
 /// Writes what the upper of a snapshot changes in its lowers. The cost is that of the changes.
@@ -28,7 +29,8 @@ pub(crate) fn pack_upper(
         .map_err(Error::io("open", &snapshot.upper))?;
     let lowers = lowers(snapshot)?;
     pack_root(&upper, snapshot, archive)?;
-    let mut packer = Packer { omitted, lowers: &lowers, archive, open: None, upper: &upper };
+    let filter = Filter { omitted, lowers: &lowers };
+    let mut packer = Packer { filter, archive, open: None, upper: &upper };
     let mut pending = Pending::new();
     pending.add(b"", entries(&upper).map_err(unread("list", b""))?);
     while let Some((path, kind)) = pending.next() {
@@ -72,8 +74,7 @@ fn entries(directory: &Directory) -> io::Result<Vec<(Box<[u8]>, Kind)>> {
 }
 
 struct Packer<'a, W: Write> {
-    omitted: &'a Omitted,
-    lowers: &'a UnionFs,
+    filter: Filter<'a>,
     archive: &'a mut Archive<W>,
     upper: &'a Directory,
     /// The directory of the latest entry.
@@ -84,13 +85,7 @@ impl<W: Write> Packer<'_, W> {
     fn entry(&mut self, path: &[u8], kind: Kind, pending: &mut Pending<Kind>) -> Result<()> {
         let (parent, name) = split(path);
         let parent = self.directory(parent).map_err(unread("open the directory of", path))?;
-        let is_empty = || match kind {
-            Kind::Directory => Ok(parent.open_dir(name)?.entries()?.is_empty()),
-            Kind::File => Ok(parent.stat(name, kind)?.size == 0),
-            _ => Ok(false),
-        };
-        let lower = || self.lowers.find(ROOT, path, Follow::AllButLast).is_ok();
-        if self.omitted.leaves_out(path, is_empty, lower).map_err(unread("look at", path))? {
+        if self.filter.leaves_out(&parent, path, kind).map_err(unread("look at", path))? {
             return Ok(());
         }
         if kind == Kind::Whiteout {

@@ -45,13 +45,12 @@ impl Store {
                     .map_err(|error| Error::Write { what: WHAT, source: error.into_error() })
             });
             let added = self.add_uncompressed(work, reader);
-            // Where packing failed the archive ended early, which is not the cause to tell; and
-            // where adding failed, the pipe broke.
-            match (packing.join(), added) {
-                (Ok(Ok(())), added) => added,
-                (Ok(Err(Error::Write { .. })), Err(error)) => Err(error),
-                (Ok(Err(error)), _) => Err(error),
-                (Err(panic), _) => std::panic::resume_unwind(panic),
+            match packing.join() {
+                // Where adding failed, the pipe broke.
+                Ok(Ok(()) | Err(Error::Write { .. })) => added,
+                // The archive ended early then, which is not what to tell.
+                Ok(Err(error)) => Err(error),
+                Err(panic) => std::panic::resume_unwind(panic),
             }
         })
     }

@@ -76,11 +76,8 @@ impl Store {
     pub fn usage_by_image(&self) -> Result<Vec<ImageUsage>> {
         let mut reached: BTreeMap<Digest, Reachable> = BTreeMap::new();
         for entry in self.entries()? {
-            if !reached.contains_key(&entry.digest) {
-                let mut reachable = Reachable::default();
-                self.reach(&entry.descriptor, &mut reachable)?;
-                reached.insert(entry.digest, reachable);
-            }
+            let reachable = reached.entry(entry.digest).or_default();
+            self.reach(&entry.descriptor, reachable)?;
         }
         let mut blobs = Sizes::default();
         let mut layers = Sizes::default();

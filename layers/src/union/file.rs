@@ -61,6 +61,19 @@ impl File {
         Ok(read(self.host(), length, offset)?)
     }
 
+    /// The content from its beginning, as far as it fits in `most` bytes.
+    pub fn read_whole(&self, most: u64) -> FsResult<Vec<u8>> {
+        let length = usize::try_from(self.len()?.min(most)).map_err(|_| FsError::TooLarge)?;
+        let mut content = Vec::with_capacity(length);
+        while content.len() < length {
+            match self.read(length - content.len(), content.len() as u64)? {
+                piece if piece.is_empty() => break,
+                piece => content.extend(piece),
+            }
+        }
+        Ok(content)
+    }
+
     /// Writes at `offset`; a gap behind the end reads as zeros. Fewer bytes may be written. A file opened
     /// to append is written at its end.
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> FsResult<usize> {

@@ -220,9 +220,10 @@ impl KernelView {
             }
             Op::Sync(_) => fs::fsync(file).map(|()| Outcome::Done),
             Op::SetTimesOpen { mtime, .. } => match fs::futimens(file, &timestamps(None, *mtime)) {
-                // A removed file of a lower can't be copied up any more. In a user namespace
-                // overlayfs finds that out by the whiteout in its place (Linux 6.18).
-                Err(Errno::EXIST) if !is_privileged() => Err(Errno::NOENT),
+                // A removed file of a lower can't be copied up any more. overlayfs finds that out
+                // by the file or by the whiteout in its place, in a user namespace always by the
+                // latter (Linux 6.18).
+                Err(Errno::EXIST) => Err(Errno::NOENT),
                 result => result.map(|()| Outcome::Done),
             },
             _ => Ok(Outcome::Status(status(&fs::fstat(file)?))),

@@ -131,35 +131,21 @@ fn interface(image: &Image, files: &UnionFs) -> Result<Option<[BTreeSet<String>;
     let Ok(node) = files.resolve(ROOT, &program, Follow::All) else { return Ok(None) };
     let Ok(file) = files.open_file(node, OpenOptions::READ) else { return Ok(None) };
     let failed = |error| Failure::caused(format!("cannot read `{program}` of the image"), error);
-    let length = file.len().map_err(failed)?;
-    if length > PROGRAM_MAX {
+    if file.len().map_err(failed)? > PROGRAM_MAX {
         return Ok(None);
     }
-    let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
-    let mut filled = 0;
-    while filled < bytes.len() {
-        match file.read_at(&mut bytes[filled..], filled as u64).map_err(failed)? {
-            0 => break,
-            count => filled += count,
-        }
-    }
-    bytes.truncate(filled);
+    let bytes = file.read_whole(PROGRAM_MAX).map_err(failed)?;
     Ok(silo_wasi::interface(&bytes).map(|found| [found.imports, found.exports]))
 }
 
 fn as_text(sections: &[Section]) -> String {
-    let mut text = String::new();
-    for section in sections.iter().filter(|section| !section.lines.is_empty()) {
-        if !text.is_empty() {
-            text.push('\n');
-        }
-        text += section.heading;
-        text.push('\n');
-        for (letter, what) in &section.lines {
-            text += &format!("{letter} {}\n", output::visible(what));
-        }
-    }
-    text
+    let line = |(letter, what): &(char, String)| format!("{letter} {}\n", output::visible(what));
+    let text = |section: &Section| {
+        let lines: String = section.lines.iter().map(line).collect();
+        format!("{}\n{lines}", section.heading)
+    };
+    let told = sections.iter().filter(|section| !section.lines.is_empty());
+    told.map(text).collect::<Vec<_>>().join("\n")
 }
 
 fn as_json(sections: &[Section]) -> String {

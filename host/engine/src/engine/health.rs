@@ -6,7 +6,7 @@ use silo_layers::{Digest, Removed, disk_size};
 
 use super::Engine;
 use crate::{
-    CheckReport, Error, Problem, Pruned, Result, Status, Usage,
+    CheckReport, Error, Problem, Pruned, Result, Status, Summary, Usage,
     state::{Lock, Probe, short},
 };
 
@@ -33,8 +33,8 @@ impl Engine {
             if summary.state.status == Status::Running {
                 continue;
             }
+            let size = self.container_size(&summary);
             let id = summary.container.id;
-            let size = disk_size(&self.containers.directory(&id));
             match self.remove(&id, false) {
                 Ok(()) => {
                     pruned.freed += size;
@@ -86,19 +86,24 @@ impl Engine {
 
     /// What the containers occupy on the disk.
     pub fn usage(&self) -> Result<Usage> {
-        let mut usage = Usage::default();
+        let places = ["containers", "names", "run"].map(|name| self.containers.root().join(name));
+        let size = places.iter().map(|place| disk_size(place)).sum();
+        let mut usage = Usage { size, ..Usage::default() };
         for summary in self.list()?.containers {
-            let directory = self.containers.directory(&summary.container.id);
-            let size = disk_size(&directory);
             usage.total += 1;
-            usage.size += size;
             if summary.state.status == Status::Running {
                 usage.running += 1;
             } else {
-                usage.reclaimable += size;
+                usage.reclaimable += self.container_size(&summary);
             }
         }
         Ok(usage)
+    }
+
+    /// What one container occupies on the disk, in bytes: its upper, its log and its records.
+    #[must_use]
+    pub fn container_size(&self, summary: &Summary) -> u64 {
+        disk_size(&self.containers.directory(&summary.container.id))
     }
 
     /// Looks for what crashes left behind. Dead supervisors' containers are put right in any

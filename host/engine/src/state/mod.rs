@@ -105,9 +105,14 @@ impl Containers {
         ids::is_id(id) && self.directory(id).is_dir()
     }
 
+    /// Shared while a directory is there and its lock is not, at its beginning and its end.
+    fn adding_path(&self) -> PathBuf {
+        self.directory.join(".lock")
+    }
+
     /// Makes the directory of a new container and takes its lock.
     pub(crate) fn add(&self, id: &str) -> Result<Lock> {
-        let _adding = Lock::share(&self.directory.join(".lock"))?;
+        let _adding = Lock::share(&self.adding_path())?;
         let directory = self.directory(id);
         create_private_directory(&directory)?;
         let state = directory.join("state");
@@ -122,8 +127,9 @@ impl Containers {
 
     /// The lock of a directory without record that nobody is making or removing, if it is one.
     pub(crate) fn lock_orphan(&self, id: &str) -> Result<Option<Lock>> {
-        // Who makes one has made the lock file and locked it, once nobody shares this.
-        let Some(_nobody_adds) = Lock::try_create(&self.directory.join(".lock"))? else {
+        // Who makes one has made the lock file and locked it, and who removes one has removed
+        // both, once nobody shares this.
+        let Some(_nobody_adds) = Lock::try_create(&self.adding_path())? else {
             return Ok(None);
         };
         let path = self.lock_path(id);

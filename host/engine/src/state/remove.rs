@@ -55,6 +55,8 @@ impl Containers {
                 remove_file(&path)?;
             }
         }
+        // Nobody is to take what is left without its lock for something that was left behind.
+        let _ending = Lock::share(&self.adding_path())?;
         drop(lock);
         remove_file(&self.lock_path(id))?;
         match fs::remove_dir(&directory) {
