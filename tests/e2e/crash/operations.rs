@@ -47,6 +47,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
     on(On::Store, &["tag", "guest", "again"]),
     on(On::Store, &["tag", "spare", "guest"]),
     on(On::Store, &["manifest", "create", "both", "guest"]),
+    on(On::Store, &["commit", "old", "committed"]),
+    on(On::Store, &["image", "squash", "guest", "squashed"]),
     on(On::Store, &["rmi", "alias"]),
     on(On::Store, &["rmi", "spare"]),
     on(On::Store, &["rmi", "-f", "guest"]),
@@ -58,13 +60,16 @@ pub(super) const OPERATIONS: &[Operation] = &[
     on(On::Store, &["run", "--name", "new", "guest"]),
     on(On::Linux, &["run", "--rm", "--name", "new", "linux"]),
     on(On::Linux, &["run", "--name", "new", "linux"]),
+    on(On::Store, &["container", "prune", "-f"]),
+    on(On::Store, &["image", "prune", "-a", "-f"]),
+    on(On::Store, &["system", "prune", "-a", "-f"]),
     on(On::Store, &["system", "check", "--repair"]),
 ];
 
 /// What a user sees of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct View {
-    /// Name and id of each image, and of `imported` the name.
+    /// Name and id of each image, and of those that were made here the name.
     pub(super) images: BTreeSet<String>,
     /// Name and state of each container.
     pub(super) containers: BTreeSet<String>,
@@ -74,9 +79,9 @@ impl View {
     pub(super) fn of(silo: &Silo) -> Self {
         let images = silo.ok(&["images", "--no-trunc", "--format", "{{.Repository}} {{.ID}}"]);
         let containers = silo.ok(&["ps", "-a", "--format", "{{.Names}} {{.State}}"]);
-        // An imported image is another one each time: its config says when it was made.
+        // An image that is made is another one each time: its config says when it was made.
         let known = |line: &str| match line.split_once(' ') {
-            Some(("imported", _)) => "imported".to_owned(),
+            Some((made @ ("imported" | "committed" | "squashed"), _)) => made.to_owned(),
             _ => line.to_owned(),
         };
         Self {
@@ -131,6 +136,8 @@ impl Prepared {
         assert!(pack.current_dir(silo.home()).status().expect("tar").success());
         silo.file("root.tar", crate::support::layout::tar(&mine));
         silo.ok(&["create", "--name", "old", "guest"]);
+        // What it has changed.
+        silo.ok(&["cp", "root.tar", "old:/"]);
         let linux = add_linux(&silo);
         // What is compiled once and kept.
         silo.ok(&["run", "--rm", "guest"]);

@@ -32,6 +32,9 @@ const STEPS: &[&[&str]] = &[
     &["tag", "more", "again"],
     &["create", "--name", "new", "guest"],
     &["import", "root.tar", "imported"],
+    &["cp", "root.tar", "new:/"],
+    &["commit", "new", "committed"],
+    &["image", "squash", "guest", "squashed"],
     &["run", "--rm", "guest"],
     &["start", "-a", "new"],
     &["rmi", "spare"],
@@ -43,6 +46,7 @@ const STEPS: &[&[&str]] = &[
     &["load", "-q", "-i", "more.tar.gz"],
     &["create", "--rm", "--name", "short", "guest"],
     &["rm", "ran", "new", "short"],
+    &["image", "prune", "-f"],
 ];
 
 /// A file system of a file or device, gone when this is dropped.
