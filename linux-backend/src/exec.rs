@@ -52,13 +52,16 @@ pub(crate) fn join(
     let plan = ProcessPlan::new(process, facts)?;
     let cgroups = cgroup.entries()?;
     let ends = GuestEnds::new(stdio)?;
-    let (setup, end) = protocol::connect().map_err(explain::step("connect to the container"))?;
+    let connect = || explain::step("connect to the container");
+    let (setup, end) = protocol::connect().map_err(connect())?;
+    let (helping, helpers_end) = protocol::connect_helper().map_err(connect())?;
     let joining = Joining {
         plan: &plan,
         streams: ends.streams(),
         first: first.process().pidfd.as_fd(),
         namespaces: ThreadNameSpaceType::from_bits_retain(namespaces.and(Namespaces::CGROUP).0),
         cgroups: &cgroups,
+        helpers_end: &helpers_end,
         end: &end,
         parents_end: &setup,
     };
@@ -67,9 +70,9 @@ pub(crate) fn join(
     let helper = Guest::new(helper, String::new(), None);
     // Until it has ended, the helper uses this process's descriptors: none may be closed.
     helper.wait()?;
-    drop((end, ends, cgroups));
+    drop((helpers_end, end, ends, cgroups));
     let explain = Explain { plan: None, facts };
-    let pidfd = setup.cloned().map_err(|broken| explain.broken(broken));
+    let pidfd = helping.cloned().map_err(|broken| explain.broken(broken));
     let process = Cloned { pid: 0, pidfd: sys::adopt(pidfd?) };
     let program = &plan.program;
     let guest = Guest::new(process, program.name.clone(), program.path.clone());

@@ -18,7 +18,8 @@
 //!
 //! A process that joins a running sandbox is cloned by a helper inside it, which sends
 //! `Cloned` (the number of the new process's pidfd, in the table that parent and helper
-//! share), or `Failed`, and ends. From there on it is as above.
+//! share), or `Failed`, and ends. From there on it is as above. The helper has a connection of
+//! its own: the process that it cloned may be faster to speak than itself.
 
 use std::{
     io::{IoSlice, IoSliceMut},
@@ -218,6 +219,28 @@ pub(crate) fn connect() -> Result<(Setup, ChildEnd), Errno> {
     Ok((Setup(parent), ChildEnd(child)))
 }
 
+/// Both ends of a new connection with a helper.
+pub(crate) fn connect_helper() -> Result<(Helping, ChildEnd), Errno> {
+    let (Setup(parent), child) = connect()?;
+    Ok((Helping(parent), child))
+}
+
+/// The parent's end while a helper clones.
+#[derive(Debug)]
+pub(crate) struct Helping(OwnedFd);
+
+impl Helping {
+    /// Waits until the helper has cloned, and gives the number of the clone's pidfd. The helper's
+    /// end must be closed here.
+    pub(crate) fn cloned(self) -> Result<RawFd, Broken> {
+        match receive(self.0.as_fd())? {
+            Some((Message::Cloned(pidfd), _)) => Ok(pidfd),
+            Some((Message::Failed(failure), _)) => Err(Broken::Failed(failure)),
+            Some((Message::Ready, _)) | None => Err(Broken::Silent),
+        }
+    }
+}
+
 /// The parent's end while the child sets up.
 #[derive(Debug)]
 pub(crate) struct Setup(OwnedFd);
@@ -229,15 +252,6 @@ impl Setup {
             (Message::Ready, terminal) => Ok((Waiting(self.0), terminal)),
             (Message::Failed(failure), _) => Err(Broken::Failed(failure)),
             (Message::Cloned(_), _) => Err(Broken::Silent),
-        }
-    }
-
-    /// Waits until the helper has cloned, and gives the number of the clone's pidfd.
-    pub(crate) fn cloned(&self) -> Result<RawFd, Broken> {
-        match self.receive()? {
-            (Message::Cloned(pidfd), _) => Ok(pidfd),
-            (Message::Failed(failure), _) => Err(Broken::Failed(failure)),
-            (Message::Ready, _) => Err(Broken::Silent),
         }
     }
 
@@ -311,6 +325,11 @@ impl ChildEnd {
         }
         let parts = [IoSlice::new(&bytes)];
         rustix::net::sendmsg(&self.0, &parts, &mut ancillary, SendFlags::NOSIGNAL).map(drop)
+    }
+
+    /// Closes a copy that another process's child has.
+    pub(crate) fn close_copy(&self) {
+        sys::close_copy(self.0.as_fd());
     }
 
     /// Says which pidfd the new process has.

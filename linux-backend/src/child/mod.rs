@@ -77,6 +77,9 @@ pub(crate) struct Joining<'a> {
     pub(crate) namespaces: ThreadNameSpaceType,
     /// `tasks` or `cgroup.procs` of each of its cgroups, open for writing.
     pub(crate) cgroups: &'a [OwnedFd],
+    /// Where the helper speaks.
+    pub(crate) helpers_end: &'a ChildEnd,
+    /// Where the process that it clones speaks.
     pub(crate) end: &'a ChildEnd,
     pub(crate) parents_end: &'a Setup,
 }
@@ -87,8 +90,8 @@ impl Joining<'_> {
     /// process never changes its own pid namespace, only that of its children.
     pub(crate) fn run(&self) -> Infallible {
         match self.enter() {
-            Ok(pidfd) => self.end.cloned(pidfd),
-            Err(failure) => self.end.failed(failure),
+            Ok(pidfd) => self.helpers_end.cloned(pidfd),
+            Err(failure) => self.helpers_end.failed(failure),
         }
         sys::exit(0)
     }
@@ -106,6 +109,7 @@ impl Joining<'_> {
 
     fn become_program(&self) -> Infallible {
         self.parents_end.close_copy();
+        self.helpers_end.close_copy();
         let Err(failure) = self.try_become_program();
         fail(self.end, failure)
     }

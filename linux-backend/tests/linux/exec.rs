@@ -123,3 +123,26 @@ fn it_ends_with_the_first() {
     assert_eq!(joined.wait().unwrap().status, ExitStatus::Signaled(Signal::KILL));
     running.finish();
 }
+
+#[test]
+fn however_fast_they_fail_none_keeps_the_sandbox_from_ending() {
+    if !is_able() {
+        return;
+    }
+    let machine = Machine::new();
+    let running = sleeping(&machine, "");
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    let (stdio, _out, _err) = pipes();
+                    let exec = running.sandbox.exec().unwrap();
+                    let error = exec.exec(&process(&["nothing"]), stdio).err().unwrap();
+                    assert_eq!(error.exit_code(), 127, "{error}");
+                }
+            });
+        }
+    });
+    running.sandbox.signal(Signal::KILL).unwrap();
+    running.finish();
+}
