@@ -66,7 +66,7 @@ fn explain(error: &clap::Error) -> Failure {
     };
     let text = error.to_string();
     let text = text.trim_end().trim_end_matches("For more information, try '--help'.").trim_end();
-    Failure::new(text.strip_prefix("error: ").unwrap_or(text))
+    Failure::usage(text.strip_prefix("error: ").unwrap_or(text))
         .with_hint("--help tells what there is")
         .with_code(code)
 }

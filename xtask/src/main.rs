@@ -5,13 +5,14 @@ mod bench;
 
 use anyhow::{Context as _, Result, bail};
 
-const USAGE: &str = "usage: cargo xtask bench start|load|files [ROUNDS]";
+const USAGE: &str = "usage: cargo xtask bench start|load|commit|files [ROUNDS]";
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let (bench, rounds): (fn(usize) -> Result<()>, _) =
         match args.iter().map(String::as_str).take(2).collect::<Vec<_>>().as_slice() {
             ["bench", "start"] => (bench::start::run, bench::start::ROUNDS),
+            ["bench", "commit"] => (bench::commit::run, bench::commit::ROUNDS),
             ["bench", "files"] => (bench::files::run, bench::files::ROUNDS),
             ["bench", "load"] => (bench::load::run, bench::load::ROUNDS),
             _ => bail!(USAGE),

@@ -4,6 +4,7 @@ use std::{process::ExitCode, time::SystemTime};
 
 use clap::{ArgAction, Args};
 use jiff::Timestamp;
+use oci_spec::image::History as Step;
 use serde_json::{Value, json};
 use silo_layers::{Image, Platform};
 
@@ -66,22 +67,20 @@ impl History {
     /// The fields that Docker gives a template, for each step.
     fn items(&self, image: &Image) -> Vec<Value> {
         let now = SystemTime::now();
+        let steps: Vec<&Step> = image.config.history().iter().flatten().collect();
+        let is_empty = |step: &Step| step.empty_layer() == Some(true);
+        let told = steps.iter().filter(|step| !is_empty(step)).count();
         let mut sizes = image.manifest.layers().iter().map(oci_spec::image::Descriptor::size);
-        let mut items: Vec<Value> = Vec::new();
-        for step in image.config.history().iter().flatten() {
-            let empty = step.empty_layer() == Some(true);
-            let size = if empty { 0 } else { sizes.next().unwrap_or_default() };
-            let text = |value: &Option<String>| value.clone().unwrap_or_default();
-            items.push(self.item(
-                &text(step.created()),
-                &text(step.created_by()),
-                &text(step.comment()),
-                size,
-                now,
-            ));
-        }
         // An image need not say how its layers came to be.
-        items.extend(sizes.map(|size| self.item("", "", "", size, now)));
+        let untold = sizes.len().saturating_sub(told);
+        let mut items: Vec<Value> =
+            sizes.by_ref().take(untold).map(|size| self.item("", "", "", size, now)).collect();
+        for step in &steps {
+            let size = if is_empty(step) { 0 } else { sizes.next().unwrap_or_default() };
+            let text = |value: &Option<String>| value.clone().unwrap_or_default();
+            let (created, by) = (text(step.created()), text(step.created_by()));
+            items.push(self.item(&created, &by, &text(step.comment()), size, now));
+        }
         items.reverse();
         if let Some(newest) = items.first_mut() {
             let id = image.id;
@@ -93,8 +92,9 @@ impl History {
     fn item(&self, created: &str, by: &str, comment: &str, size: u64, now: SystemTime) -> Value {
         let time = created.parse::<Timestamp>().ok().map(SystemTime::from);
         let since = time.map_or_else(|| "N/A".to_owned(), |time| format::ago(now, time));
-        // Tabs and line ends of scripts would break the table.
-        let by = by.split_whitespace().collect::<Vec<_>>().join(" ");
+        // Tabs and line ends of scripts would break the table, and an image may hold anything.
+        let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let (by, comment) = (output::visible(&one_line(by)), output::visible(&one_line(comment)));
         json!({
             "ID": MISSING,
             "CreatedAt": created,

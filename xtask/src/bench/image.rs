@@ -21,6 +21,11 @@ pub(super) struct Images {
 }
 
 impl Images {
+    /// A form that everyone can load.
+    pub(super) fn archive(&self) -> PathBuf {
+        self.dir.join("docker-gzip.tar")
+    }
+
     /// Each form, and where it is.
     pub(super) fn inputs(&self) -> Vec<(&'static str, PathBuf)> {
         [

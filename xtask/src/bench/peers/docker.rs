@@ -76,6 +76,17 @@ impl Client {
         Contender::new("docker load", load).served()
     }
 
+    /// `docker commit` of a container of the archive's image, in which the file is changed.
+    pub(crate) fn commit(&self, archive: &Path, file: &Path) -> Result<Contender> {
+        let said = done(self.command(&["load", "--quiet", "--input"]).arg(archive))?;
+        let name = said.rsplit(' ').next().unwrap_or_default();
+        done(&mut self.command(&["create", "--name", "changed", name, "true"]))?;
+        done(self.command(&["cp"]).arg(file).arg("changed:/etc/changed"))?;
+        let client = self.clone();
+        let commit = move || client.command(&["commit", "changed"]);
+        Ok(Contender::new("docker commit, the large image", commit).served())
+    }
+
     /// Removes all images.
     pub(crate) fn clear(&self) -> Result<()> {
         done(&mut self.command(&["image", "prune", "--all", "--force"])).map(drop)
