@@ -74,8 +74,8 @@ impl Work {
 }
 
 impl Store {
-    /// Puts all that was made in its place, durably. It is synced first and at once, however much
-    /// it is; where its names are comes after.
+    /// Puts all that was made in its place. It is synced first and at once, however much it is; its
+    /// names are durable once an index leads to it ([`Store::change_entries`]).
     pub(crate) fn settle(&self, work: &Work) -> Result<()> {
         let Made { blobs, trees } = std::mem::take(&mut *work.made());
         if blobs.is_empty() && trees.is_empty() {
@@ -93,12 +93,6 @@ impl Store {
                 Err(_) if target.exists() => files::remove_tree(tree)?,
                 result => result?,
             }
-        }
-        if !blobs.is_empty() {
-            files::sync_dir(&self.root().join("blobs/sha256"))?;
-        }
-        if !trees.is_empty() {
-            files::sync_dir(&self.root().join("layers"))?;
         }
         Ok(())
     }

@@ -23,7 +23,9 @@ pub(crate) struct Client {
 
 impl Podman {
     pub(crate) fn new(work: &Path) -> Self {
-        Self(Client { root: work.join("podman"), run: work.join("podman-run") })
+        // podman takes no path of more than 50 characters for this.
+        let run = std::env::temp_dir().join(format!("silo-bench-podman-{}", std::process::id()));
+        Self(Client { root: work.join("podman"), run })
     }
 
     /// With the image `busybox` of this root file system.
@@ -81,5 +83,7 @@ impl Drop for Podman {
     fn drop(&mut self) {
         // podman mounts its storage onto itself and leaves it so.
         unmount(&self.root.join("overlay"));
+        // Nothing of it matters, and what stays is seen by whoever looks.
+        let _ = std::fs::remove_dir_all(&self.run);
     }
 }
