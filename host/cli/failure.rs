@@ -20,13 +20,17 @@ pub(crate) struct Failure {
     code: u8,
 }
 
-/// An error that is nothing but its sentence.
+/// An error that is nothing but its text.
 #[derive(Debug)]
-struct Message(String);
+struct Message {
+    text: String,
+    /// Whether its lines are this program's own.
+    has_lines: bool,
+}
 
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -40,27 +44,17 @@ struct Caused {
     source: Box<dyn Error>,
 }
 
-/// What the parser of command lines says, with lines of its own.
-#[derive(Debug)]
-struct Usage(String);
-
-impl fmt::Display for Usage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Error for Usage {}
-
 impl Failure {
     /// A command line that is not understood, in several lines.
     pub(crate) fn usage(text: impl Into<String>) -> Self {
-        Self { error: Box::new(Usage(text.into())), hint: None, code: ENGINE_FAILED }
+        let error = Message { text: text.into(), has_lines: true };
+        Self { error: Box::new(error), hint: None, code: ENGINE_FAILED }
     }
 
     /// A failure that is told by one sentence, without its full stop.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { error: Box::new(Message(message.into())), hint: None, code: ENGINE_FAILED }
+        let error = Message { text: message.into(), has_lines: false };
+        Self { error: Box::new(error), hint: None, code: ENGINE_FAILED }
     }
 
     /// A failure with its cause.
@@ -123,7 +117,7 @@ impl fmt::Display for Failure {
 /// type, neither forges a line nor commands the terminal: lines that are not this program's go on
 /// indented.
 fn plain(error: &(dyn Error + 'static)) -> String {
-    let own = error.is::<Usage>();
+    let own = error.downcast_ref::<Message>().is_some_and(|message| message.has_lines);
     let escaped = |character: char| match character {
         '\n' if own => "\n".to_owned(),
         '\n' => "\n    ".to_owned(),

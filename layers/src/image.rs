@@ -46,12 +46,7 @@ impl Image {
         } else {
             parse_config(config, &format!("config {config_digest}"))?
         };
-        let diff_ids = config
-            .rootfs()
-            .diff_ids()
-            .iter()
-            .map(|id| id.parse())
-            .collect::<Result<Vec<_>, _>>()?;
+        let diff_ids = diff_ids_of(&config)?;
         if diff_ids.len() != manifest.layers().len() {
             return Err(Error::Inconsistent {
                 what: format!("image {digest}"),
@@ -143,6 +138,11 @@ pub(crate) fn parse_config(bytes: &[u8], what: &str) -> Result<ImageConfiguratio
 fn programs(manifest: &ImageManifest) -> usize {
     let layers = manifest.layers().iter();
     layers.filter(|layer| artifact::is_program(layer.media_type())).count()
+}
+
+/// The diffIDs that a config lists.
+pub(crate) fn diff_ids_of(config: &ImageConfiguration) -> Result<Vec<Digest>> {
+    Ok(config.rootfs().diff_ids().iter().map(|id| id.parse()).collect::<Result<_, _>>()?)
 }
 
 /// The digest that a descriptor names.

@@ -11,7 +11,7 @@ use super::{Loaded, not_an_image, source::Files};
 use crate::{
     Digest, Reference, Store,
     error::{Error, Result, shown},
-    image::parse_config,
+    image::{diff_ids_of, parse_config},
     limits,
     progress::OnProgress,
     store::{Added, Form, LayerSource, Work},
@@ -86,12 +86,7 @@ impl Loader<'_> {
         let content = self.need(&item.config)?;
         let name = shown(item.config.as_bytes());
         let config = parse_config(&content, &format!("config {name}"))?;
-        let diff_ids = config
-            .rootfs()
-            .diff_ids()
-            .iter()
-            .map(|id| id.parse())
-            .collect::<Result<Vec<_>, _>>()?;
+        let diff_ids = diff_ids_of(&config)?;
         let layers = item.layers.as_deref().unwrap_or_default();
         let inconsistent =
             |reason| Err(Error::Inconsistent { what: format!("image {name}"), reason });

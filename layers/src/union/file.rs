@@ -44,6 +44,10 @@ impl File {
         self.moved.as_ref().and_then(|moved| moved.get()).unwrap_or(&self.opened)
     }
 
+    fn is_in_upper(&self) -> bool {
+        self.moved.as_ref().is_none_or(|moved| moved.get().is_some())
+    }
+
     /// Reads at `offset`; 0 at the end of the file. Fewer bytes than fit may be read.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> FsResult<usize> {
         if !self.options.read {
@@ -148,7 +152,11 @@ impl File {
     /// Sets the times given.
     pub fn set_times(&self, atime: Option<SystemTime>, mtime: Option<SystemTime>) -> FsResult<()> {
         if !self.options.writes() {
-            return self.fs.set_times(self.node, atime, mtime);
+            match self.fs.set_times(self.node, atime, mtime) {
+                // Without a name a file of the upper still has times; one of a lower keeps its own.
+                Err(FsError::NotFound) if self.is_in_upper() => {}
+                result => return result,
+            }
         }
         let mut times = fs::FileTimes::new();
         if let Some(atime) = atime {
@@ -157,7 +165,7 @@ impl File {
         if let Some(mtime) = mtime {
             times = times.set_modified(mtime);
         }
-        Ok(self.opened.set_times(times)?)
+        Ok(self.host().set_times(times)?)
     }
 }
 

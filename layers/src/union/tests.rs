@@ -489,3 +489,16 @@ fn times_and_lengths_are_set_where_asked() {
         assert_eq!(fs.stat(at(&fs, "dir")).unwrap().mtime, dir, "copy-up is no change");
     });
 }
+
+#[cfg(unix)]
+#[test]
+fn a_file_of_the_upper_has_times_to_be_set_also_without_a_name() {
+    in_each_encoding(&two_layers(), |fixture| {
+        let fs = fixture.open(Access::ReadWrite);
+        write(&fs, "new", "content").unwrap();
+        let file = fs.open_file(at(&fs, "new"), OpenOptions::READ).unwrap();
+        unlink(&fs, "new").unwrap();
+        file.set_times(None, Some(SystemTime::UNIX_EPOCH)).unwrap();
+        assert_eq!(file.metadata().unwrap().mtime, SystemTime::UNIX_EPOCH);
+    });
+}
