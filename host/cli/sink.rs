@@ -2,13 +2,20 @@
 
 use std::{
     fs::{self, File},
-    io::{BufWriter, IsTerminal as _, Write, stdout},
+    io::{self, BufWriter, IsTerminal as _, Write, stdout},
     path::{Path, PathBuf},
+    sync::mpsc::Receiver,
 };
 
-use crate::failure::{Failure, Result};
+use silo_isolation::Signal;
+
+use crate::{
+    failure::{Failure, Result},
+    signals::{self, Event},
+};
 
 const BUFFER: usize = 256 << 10;
+const ENDING: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
 
 /// Has `write` write to the file `path`, or to stdout without one. A file that is there stays as it
 /// was until the new one is whole.
@@ -30,15 +37,21 @@ pub(crate) fn write(
         let file = File::options().write(true).open(path).map_err(failed("open", path))?;
         return fill(file, path, write).map(drop);
     }
+    let signals =
+        signals::catch().map_err(|source| Failure::caused("cannot catch signals", source))?;
     let unfinished = Unfinished(beside(path));
     let file = File::create(&unfinished.0).map_err(failed("create", path))?;
-    let file = fill(file, path, write)?;
+    let file = fill(UntilSignalled { file, signals }, path, write)?.file;
     file.sync_all().map_err(failed("write", path))?;
     drop(file);
     fs::rename(&unfinished.0, path).map_err(failed("create", path))
 }
 
-fn fill(file: File, path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<File> {
+fn fill<W: Write>(
+    file: W,
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<()>,
+) -> Result<W> {
     let mut output = BufWriter::with_capacity(BUFFER, file);
     write(&mut output)?;
     output.into_inner().map_err(|error| failed("write", path)(error.into_error()))
@@ -49,8 +62,32 @@ fn beside(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}.{}.part", std::process::id()))
 }
 
-fn failed(verb: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Failure {
+fn failed(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Failure {
     move |source| Failure::caused(format!("cannot {verb} {}", path.display()), source)
+}
+
+/// A file whose writing ends with a signal that would end this program, so that nothing is left of it.
+struct UntilSignalled {
+    file: File,
+    signals: Receiver<Event>,
+}
+
+impl Write for UntilSignalled {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        for event in self.signals.try_iter() {
+            match event {
+                Event::Signal(signal) if ENDING.contains(&signal) => {
+                    return Err(io::Error::other(format!("interrupted by SIG{signal}")));
+                }
+                _ => {}
+            }
+        }
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 /// Gone when it is dropped before it got its name.

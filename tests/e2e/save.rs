@@ -130,8 +130,28 @@ fn nothing_is_left_of_an_archive_that_cannot_be_written() {
     assert!(message.contains("/no/such/folder/x"), "{message}");
     let message = silo.fails(1, &["export", "-o", text(&archive), "nothing"]);
     assert!(message.contains("no such container: nothing"), "{message}");
-    let left = crate::support::visible_entries(silo.home());
-    assert!(left.iter().all(|name| !name.contains("part")), "{left:?}");
+    let left = crate::support::dotted_entries(silo.home());
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn nothing_is_left_of_an_archive_whose_writing_is_interrupted() {
+    let Some(archive) = data("debian/rootfs.tar") else { return };
+    let silo = Silo::new();
+    silo.ok(&["import", text(&archive), "large"]);
+    let target = silo.home().join("saved.tar");
+    let begun = || {
+        crate::support::dotted_entries(silo.home()).iter().any(|name| name.contains("saved.tar"))
+    };
+    let mut saving = silo.spawn(&["save", "-o", text(&target), "large"]);
+    crate::support::wait_until("the writing to begin", || {
+        begun() || saving.try_wait().unwrap().is_some()
+    });
+    done(Command::new("sh").arg("-c").arg(format!("kill -INT {} || true", saving.id())));
+    let ended = saving.wait().unwrap();
+    assert!(!begun(), "{:?}", crate::support::dotted_entries(silo.home()));
+    // On a fast disk it may be done before.
+    assert_eq!(target.exists(), ended.success());
 }
 
 /// A dockerd of the test's own, ended when dropped.

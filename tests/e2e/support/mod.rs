@@ -192,6 +192,13 @@ impl Drop for Silo {
     }
 }
 
+/// What is hidden in a directory.
+pub(crate) fn dotted_entries(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with('.')).collect()
+}
+
 /// What is in a directory of the store, but for its own lock.
 pub(crate) fn visible_entries(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
