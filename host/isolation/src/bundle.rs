@@ -37,6 +37,10 @@ pub struct Root {
     pub snapshot: Snapshot,
     /// Whether the guest is kept from changing it.
     pub readonly: bool,
+    /// Whether nobody will want the upper once the guest has ended: what the guest syncs need not
+    /// reach a disk.
+    #[serde(default)]
+    pub volatile: bool,
 }
 
 /// A program and what it is started with.

@@ -10,6 +10,7 @@ fn bundle() -> Bundle {
         root: Root {
             snapshot: Snapshot { lowers: Vec::new(), upper: "/u".into(), work: "/w".into() },
             readonly: false,
+            volatile: false,
         },
         process: Process::default(),
         hostname: "c0ffee".to_owned(),

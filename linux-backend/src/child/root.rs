@@ -96,6 +96,9 @@ fn add_layers(plan: &RootPlan, overlay: BorrowedFd<'_>) -> Result<(), Failure> {
     if plan.user_attributes {
         rustix::mount::fsconfig_set_flag(overlay, c"userxattr").at(Step::SetOverlay, 1)?;
     }
+    if plan.volatile {
+        rustix::mount::fsconfig_set_flag(overlay, c"volatile").at(Step::SetOverlay, 3)?;
+    }
     for (key, value) in &plan.options {
         rustix::mount::fsconfig_set_string(overlay, key.as_c_str(), value.as_c_str())
             .at(Step::SetOverlay, 2)?;

@@ -28,6 +28,9 @@ pub(crate) struct RootPlan {
     /// The extended attributes that overlayfs keeps are `user.overlay.*`, as
     /// `trusted.*` is not to be had in a user namespace.
     pub(crate) user_attributes: bool,
+    /// Nothing is synced, not by the guest and not when the mount goes, which would else wait for
+    /// all that the disk of the upper has to write.
+    pub(crate) volatile: bool,
     /// All of it as mount(2) takes it, for kernels before 6.7 and for paths above 255
     /// bytes; `None` when it does not fit into its one page.
     pub(crate) data: Option<CString>,
@@ -53,7 +56,13 @@ impl RootPlan {
         let base = common_ancestor(lowers.iter().chain([&upper, &work]));
         let below = |path: &PathBuf| path_string(path.strip_prefix(&base).unwrap_or(path));
         let user_attributes = facts.user_namespace();
-        let data = data(&base, &lowers, &upper, &work, user_attributes);
+        let volatile = bundle.root.volatile;
+        let mut data = data(&base, &lowers, &upper, &work);
+        for (flag, wanted) in [(",userxattr", user_attributes), (",volatile", volatile)] {
+            if wanted {
+                data.extend(flag.bytes());
+            }
+        }
         Ok(Self {
             lowers: lowers.iter().map(below).collect::<Result<_>>()?,
             upper: below(&upper)?,
@@ -63,6 +72,7 @@ impl RootPlan {
                 .map(|&(key, value)| Ok((c_string(key)?, c_string(value)?)))
                 .collect::<Result<_>>()?,
             user_attributes,
+            volatile,
             data: (data.len() < PAGE).then(|| c_string(data)).transpose()?,
             readonly: bundle.root.readonly,
             base: path_string(&base)?,
@@ -102,7 +112,7 @@ fn common_ancestor<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> PathBuf {
 }
 
 /// The data of mount(2), where commas separate options and colons lowers.
-fn data(base: &Path, lowers: &[PathBuf], upper: &Path, work: &Path, user: bool) -> Vec<u8> {
+fn data(base: &Path, lowers: &[PathBuf], upper: &Path, work: &Path) -> Vec<u8> {
     let mut data = b"lowerdir=".to_vec();
     for (index, lower) in lowers.iter().enumerate() {
         if index > 0 {
@@ -116,9 +126,6 @@ fn data(base: &Path, lowers: &[PathBuf], upper: &Path, work: &Path, user: bool) 
     }
     for (key, value) in OPTIONS {
         data.extend(format!(",{key}={value}").bytes());
-    }
-    if user {
-        data.extend(b",userxattr");
     }
     data
 }

@@ -21,6 +21,7 @@ fn bundle() -> Bundle {
                 work: "/store/containers/c0ffee/work".into(),
             },
             readonly: true,
+            volatile: true,
         },
         process: Process {
             args: vec!["sh".to_owned(), "-c".to_owned(), "true".to_owned()],

@@ -118,6 +118,7 @@ impl Machine {
             root: Root {
                 snapshot: Snapshot { lowers: vec![self.lower()], upper, work },
                 readonly: false,
+                volatile: false,
             },
             process: process(args),
             mounts: Vec::new(),

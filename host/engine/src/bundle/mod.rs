@@ -29,7 +29,7 @@ pub(crate) fn build(
     let bundle = Bundle {
         id: id.to_owned(),
         platform: image.platform.clone(),
-        root: Root { snapshot, readonly: options.readonly },
+        root: Root { snapshot, readonly: options.readonly, volatile: options.auto_remove },
         process,
         hostname,
         mounts: options.mounts.iter().map(mount).collect::<Result<_>>()?,

@@ -63,7 +63,7 @@ fn bundle(options: &CreateOptions, platform: &str, config: &str) -> Result<Bundl
     let bundle = Bundle {
         id: Digest::from_bytes([1; 32]).hex(),
         platform,
-        root: Root { snapshot, readonly: false },
+        root: Root { snapshot, readonly: false, volatile: false },
         process,
         hostname: options.hostname.clone().unwrap_or_else(|| "box".to_owned()),
         mounts: options.mounts.iter().map(mount).collect::<Result<_>>()?,

@@ -39,7 +39,23 @@ pub(crate) fn replace_by(
         // Nothing but what could be written of it is lost.
         let _ = fs::remove_file(temporary);
     })?;
+    if durability == Durability::Volatile && exchange(temporary, path).is_ok() {
+        return fs::remove_file(temporary).map_err(Error::file("remove", temporary));
+    }
     fs::rename(temporary, path).map_err(Error::file("replace", path))
+}
+
+/// Exchanges two files that both exist. A file system that cannot does as rename(2) after all;
+/// but ext4 writes a file to the disk when it is renamed over another (`auto_da_alloc`, ext4(5)).
+#[cfg(target_os = "linux")]
+fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn exchange(_: &Path, _: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 fn write_whole(path: &Path, contents: &[u8], durability: Durability) -> Result<()> {

@@ -29,6 +29,7 @@ pub(crate) fn container(id: &str, name: &str) -> Container {
             root: Root {
                 snapshot: Snapshot { lowers: vec![], upper: "/u".into(), work: "/w".into() },
                 readonly: false,
+                volatile: false,
             },
             process: Process { args: vec!["true".to_owned()], ..Process::default() },
             hostname: "h".to_owned(),

@@ -72,6 +72,7 @@ impl<'a> Setup<'a> {
             root: Root {
                 snapshot: Snapshot { lowers: vec![self.harness.lower()], upper, work },
                 readonly: false,
+                volatile: false,
             },
             process: self.harness.process(guest),
             mounts: Vec::new(),

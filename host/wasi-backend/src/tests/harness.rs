@@ -65,7 +65,7 @@ impl Container {
         let bundle = Bundle {
             id: "0".repeat(64),
             platform: Platform::wasi(),
-            root: Root { snapshot, readonly: false },
+            root: Root { snapshot, readonly: false, volatile: false },
             process: Process {
                 args: vec!["guest.wasm".to_owned()],
                 cwd: "/".to_owned(),
