@@ -67,7 +67,7 @@ pub(crate) fn create(
     let program = program::find(&vfs, &bundle.process)?;
     let component = compiler.component(name, program.key.as_ref(), || program.read(&vfs))?;
     let engine = compiler.engine();
-    let linker = guest::linker(engine).map_err(step("offer WASI"))?;
+    let linker = guest::linker(engine, &component).map_err(step("offer WASI"))?;
     let not_runnable = |reason| Error::ProgramNotRunnable { program: name.clone(), reason };
     let pre =
         linker.instantiate_pre(&component).map_err(|error| not_runnable(format!("{error:#}")))?;

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use wasmtime::{Engine, component::Component};
 
+use super::Code;
+
 /// A file whose bytes this process has just found to be what a silo of this user compiled:
 /// only [`super::cache`] makes one, after all of its checks.
 pub(super) struct Verified<'a>(pub(super) &'a Path);
@@ -17,4 +19,11 @@ pub(super) fn load(engine: &Engine, file: &Verified<'_>) -> wasmtime::Result<Com
     // only this user, who could as well change this process, can have forged or can change
     // it. silo never writes to a file under its final name: it renames new ones over it.
     unsafe { Component::deserialize_file(engine, file.0) }
+}
+
+/// Loads what this process has compiled itself.
+pub(super) fn load_compiled(engine: &Engine, code: &Code) -> wasmtime::Result<Component> {
+    // SAFETY: the bytes are what `Engine::precompile_component` returned: only `super::compile`
+    // makes a `Code`, and nothing changes one.
+    unsafe { Component::deserialize(engine, &code.0) }
 }

@@ -8,7 +8,7 @@ mod cache;
 mod format;
 mod load;
 
-use std::{hash::Hash, path::Path};
+use std::path::Path;
 
 use silo_isolation::{Error, Result};
 use wasi_preview1_component_adapter_provider::{
@@ -27,8 +27,21 @@ const FIBER_STACK: usize = WASM_STACK + (1 << 20);
 
 /// The compiler, and the code it made before.
 pub(crate) struct Compiler {
+    /// Runs code and compiles none: to set a compiler up takes longer than a small program.
     engine: Engine,
     cache: Cache,
+}
+
+/// An engine, with a compiler or without: code of the one runs on the other.
+fn engine(compiles: bool) -> Result<Engine> {
+    let mut config = Config::new();
+    config
+        .enable_compiler(compiles)
+        .epoch_interruption(true)
+        .max_wasm_stack(WASM_STACK)
+        .async_stack_size(FIBER_STACK)
+        .memory_init_cow(true);
+    Engine::new(&config).map_err(step("set up wasmtime"))
 }
 
 impl std::fmt::Debug for Compiler {
@@ -45,15 +58,7 @@ pub(crate) fn step(step: impl Into<String>) -> impl FnOnce(wasmtime::Error) -> E
 
 impl Compiler {
     pub(crate) fn new(cache_dir: &Path) -> Result<Self> {
-        let mut config = Config::new();
-        config
-            .epoch_interruption(true)
-            .max_wasm_stack(WASM_STACK)
-            .async_stack_size(FIBER_STACK)
-            .memory_init_cow(true);
-        let engine = Engine::new(&config).map_err(step("set up wasmtime"))?;
-        let cache = Cache::new(cache_dir, &compatibility(&engine));
-        Ok(Self { engine, cache })
+        Ok(Self { engine: engine(false)?, cache: Cache::new(cache_dir, &compatibility()) })
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -85,31 +90,32 @@ impl Compiler {
         }
         let not_runnable =
             |reason| Error::ProgramNotRunnable { program: program.to_owned(), reason };
-        let component = self.compile(&bytes).map_err(not_runnable)?;
-        if let Ok(code) = component.serialize() {
-            self.cache.store(&digest, &code);
-        }
-        Ok(component)
+        let code = compile(&engine(true)?, &bytes).map_err(not_runnable)?;
+        self.cache.store(&digest, &code.0);
+        load::load_compiled(&self.engine, &code).map_err(step(format!("load {program}")))
     }
+}
 
-    fn compile(&self, bytes: &[u8]) -> Result<Component, String> {
-        let invalid = |error: wasmtime::Error| format!("it is not valid WebAssembly: {error:#}");
-        match Format::of(bytes) {
-            Format::Component => Component::from_binary(&self.engine, bytes).map_err(invalid),
-            Format::Module => {
-                let wrapped = wrap(bytes)?;
-                Component::from_binary(&self.engine, &wrapped).map_err(invalid)
+/// Machine code that [`compile`] has just made.
+struct Code(Vec<u8>);
+
+fn compile(engine: &Engine, bytes: &[u8]) -> Result<Code, String> {
+    let component = |bytes: &[u8]| {
+        let code = engine.precompile_component(bytes);
+        code.map(Code).map_err(|error| format!("it is not valid WebAssembly: {error:#}"))
+    };
+    match Format::of(bytes) {
+        Format::Component => component(bytes),
+        Format::Module => component(&wrap(bytes)?),
+        Format::Text => {
+            let binary = wat::parse_bytes(bytes)
+                .map_err(|error| format!("it is not valid WebAssembly text: {error}"))?;
+            match Format::of(&binary) {
+                Format::Text => Err("it is not WebAssembly".to_owned()),
+                _ => compile(engine, &binary),
             }
-            Format::Text => {
-                let binary = wat::parse_bytes(bytes)
-                    .map_err(|error| format!("it is not valid WebAssembly text: {error}"))?;
-                match Format::of(&binary) {
-                    Format::Text => Err("it is not WebAssembly".to_owned()),
-                    _ => self.compile(&binary),
-                }
-            }
-            Format::Other(what) => Err(format!("it is {what}, not WebAssembly")),
         }
+        Format::Other(what) => Err(format!("it is {what}, not WebAssembly")),
     }
 }
 
@@ -125,21 +131,12 @@ fn wrap(module: &[u8]) -> Result<Vec<u8>, String> {
         .map_err(reason)
 }
 
-/// Names everything that compiled code depends on beside the program: wasmtime, its
-/// settings, the processor and the adapter.
-fn compatibility(engine: &Engine) -> String {
-    struct Blake(blake3::Hasher);
-    impl std::hash::Hasher for Blake {
-        fn finish(&self) -> u64 {
-            0
-        }
-        fn write(&mut self, bytes: &[u8]) {
-            self.0.update(bytes);
-        }
-    }
-    let mut hasher = Blake(blake3::Hasher::new());
-    engine.precompile_compatibility_hash().hash(&mut hasher);
-    hasher.0.update(WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER);
-    hasher.0.update(&adapter::REVISION.to_le_bytes());
-    hasher.0.finalize().to_hex()[..32].to_owned()
+/// Names what compiled code depends on beside the program: this crate and the adapter. That it suits
+/// wasmtime, its settings and the processor is for wasmtime to find when it loads it.
+fn compatibility() -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(env!("CARGO_PKG_VERSION").as_bytes());
+    hasher.update(WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER);
+    hasher.update(&adapter::REVISION.to_le_bytes());
+    hasher.finalize().to_hex()[..32].to_owned()
 }

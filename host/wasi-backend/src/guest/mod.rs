@@ -13,7 +13,7 @@ use std::{
 use silo_isolation::Process;
 use wasmtime::{
     Engine, Store,
-    component::{Linker, ResourceTable},
+    component::{Component, Linker, ResourceTable},
 };
 use wasmtime_wasi::{
     WasiCtx, WasiCtxView, WasiView,
@@ -97,39 +97,76 @@ impl WasiView for Guest {
     }
 }
 
-/// Everything that a guest may import: WASI 0.2 for commands, its files from here.
-pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
-    use bindings::{cli, clocks, random, sockets};
-    type G = Guest;
+/// Defines a package's interfaces.
+type Offer = fn(&mut Linker<Guest>) -> wasmtime::Result<()>;
 
+/// What a guest may import: WASI 0.2 for commands, its files from here. Sockets can be imported, as
+/// every Rust program for WASI 0.2 does, and not be made.
+const OFFERED: [(&str, Offer); 6] = [
+    ("wasi:io/", |linker| {
+        wasmtime_wasi_io::add_to_linker_async(linker)?;
+        writes::add_to_linker(linker)
+    }),
+    ("wasi:filesystem/", |linker| filesystem::add_to_linker(linker, Guest::files)),
+    ("wasi:clocks/", offer_clocks),
+    ("wasi:random/", offer_random),
+    ("wasi:cli/", offer_cli),
+    ("wasi:sockets/", offer_sockets),
+];
+
+/// What is offered of what `component` imports: to define an interface costs more than it takes a
+/// small program to run.
+pub(crate) fn linker(engine: &Engine, component: &Component) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
-    let l = &mut linker;
-    wasmtime_wasi_io::add_to_linker_async(l)?;
-    writes::add_to_linker(l)?;
-    filesystem::add_to_linker(l, G::files)?;
-    clocks::wall_clock::add_to_linker::<G, WasiClocks>(l, G::clocks)?;
-    clocks::monotonic_clock::add_to_linker::<G, WasiClocks>(l, G::clocks)?;
-    random::random::add_to_linker::<G, WasiRandom>(l, |g| g.wasi.random())?;
-    random::insecure::add_to_linker::<G, WasiRandom>(l, |g| g.wasi.random())?;
-    random::insecure_seed::add_to_linker::<G, WasiRandom>(l, |g| g.wasi.random())?;
-    cli::exit::add_to_linker::<G, WasiCli>(l, G::cli)?;
-    cli::environment::add_to_linker::<G, WasiCli>(l, G::cli)?;
-    cli::stdin::add_to_linker::<G, WasiCli>(l, G::cli)?;
-    cli::stdout::add_to_linker::<G, WasiCli>(l, G::cli)?;
-    cli::stderr::add_to_linker::<G, WasiCli>(l, G::cli)?;
-    cli::terminal_input::add_to_linker::<G, WasiCli>(l, G::cli)?;
-    cli::terminal_output::add_to_linker::<G, WasiCli>(l, G::cli)?;
-    cli::terminal_stdin::add_to_linker::<G, WasiCli>(l, G::cli)?;
-    cli::terminal_stdout::add_to_linker::<G, WasiCli>(l, G::cli)?;
-    cli::terminal_stderr::add_to_linker::<G, WasiCli>(l, G::cli)?;
-    // Sockets can be imported, as every Rust program for WASI 0.2 does, and not be made.
-    let options = bindings::LinkOptions::default();
-    sockets::tcp::add_to_linker::<G, WasiSockets>(l, G::sockets)?;
-    sockets::tcp_create_socket::add_to_linker::<G, WasiSockets>(l, G::sockets)?;
-    sockets::udp::add_to_linker::<G, WasiSockets>(l, G::sockets)?;
-    sockets::udp_create_socket::add_to_linker::<G, WasiSockets>(l, G::sockets)?;
-    sockets::instance_network::add_to_linker::<G, WasiSockets>(l, G::sockets)?;
-    sockets::network::add_to_linker::<G, WasiSockets>(l, &(&options).into(), G::sockets)?;
-    sockets::ip_name_lookup::add_to_linker::<G, WasiSockets>(l, G::sockets)?;
+    let kind = component.component_type();
+    for (package, offer) in OFFERED {
+        if kind.imports(engine).any(|(name, _)| name.starts_with(package)) {
+            offer(&mut linker)?;
+        }
+    }
     Ok(linker)
+}
+
+fn offer_clocks(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    use bindings::clocks::{monotonic_clock, wall_clock};
+    wall_clock::add_to_linker::<_, WasiClocks>(linker, Guest::clocks)?;
+    monotonic_clock::add_to_linker::<_, WasiClocks>(linker, Guest::clocks)
+}
+
+fn offer_random(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    use bindings::random::{insecure, insecure_seed, random};
+    random::add_to_linker::<Guest, WasiRandom>(linker, |guest| guest.wasi.random())?;
+    insecure::add_to_linker::<Guest, WasiRandom>(linker, |guest| guest.wasi.random())?;
+    insecure_seed::add_to_linker::<Guest, WasiRandom>(linker, |guest| guest.wasi.random())
+}
+
+fn offer_cli(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    use bindings::cli::{
+        environment, exit, stderr, stdin, stdout, terminal_input, terminal_output, terminal_stderr,
+        terminal_stdin, terminal_stdout,
+    };
+    exit::add_to_linker::<_, WasiCli>(linker, Guest::cli)?;
+    environment::add_to_linker::<_, WasiCli>(linker, Guest::cli)?;
+    stdin::add_to_linker::<_, WasiCli>(linker, Guest::cli)?;
+    stdout::add_to_linker::<_, WasiCli>(linker, Guest::cli)?;
+    stderr::add_to_linker::<_, WasiCli>(linker, Guest::cli)?;
+    terminal_input::add_to_linker::<_, WasiCli>(linker, Guest::cli)?;
+    terminal_output::add_to_linker::<_, WasiCli>(linker, Guest::cli)?;
+    terminal_stdin::add_to_linker::<_, WasiCli>(linker, Guest::cli)?;
+    terminal_stdout::add_to_linker::<_, WasiCli>(linker, Guest::cli)?;
+    terminal_stderr::add_to_linker::<_, WasiCli>(linker, Guest::cli)
+}
+
+fn offer_sockets(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    use bindings::sockets::{
+        instance_network, ip_name_lookup, network, tcp, tcp_create_socket, udp, udp_create_socket,
+    };
+    let options = bindings::LinkOptions::default();
+    tcp::add_to_linker::<_, WasiSockets>(linker, Guest::sockets)?;
+    tcp_create_socket::add_to_linker::<_, WasiSockets>(linker, Guest::sockets)?;
+    udp::add_to_linker::<_, WasiSockets>(linker, Guest::sockets)?;
+    udp_create_socket::add_to_linker::<_, WasiSockets>(linker, Guest::sockets)?;
+    instance_network::add_to_linker::<_, WasiSockets>(linker, Guest::sockets)?;
+    network::add_to_linker::<_, WasiSockets>(linker, &(&options).into(), Guest::sockets)?;
+    ip_name_lookup::add_to_linker::<_, WasiSockets>(linker, Guest::sockets)
 }
