@@ -1,6 +1,6 @@
 //! The command line: every verb with Docker's spellings.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{env, path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
@@ -15,12 +15,22 @@ use crate::{
 #[derive(Debug, Parser)]
 #[command(name = "silo", version, about, max_term_width = 100, infer_subcommands = false)]
 #[command(arg_required_else_help = true, disable_help_subcommand = true)]
-pub(crate) struct Cli {
+struct CommandLine<V: Subcommand> {
     #[arg(long, value_name = "DIR", global = true)]
     #[arg(help = "Keep images and containers in DIR [env: SILO_ROOT]")]
     root: Option<PathBuf>,
     #[command(subcommand)]
-    verb: Verb,
+    verb: V,
+}
+
+type Cli = CommandLine<Verb>;
+
+/// The verbs that programs wait for. The definition of all takes longer to build than that of
+/// these, and their start.
+#[derive(Debug, Subcommand)]
+enum Frequent {
+    Run(Box<verbs::run::Run>),
+    Exec(verbs::exec::Exec),
 }
 
 #[derive(Debug, Subcommand)]
@@ -123,12 +133,27 @@ pub(crate) fn main() -> ExitCode {
     if let Some(supervise) = Supervise::from_args() {
         return supervise.run();
     }
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::parse_frequent().map_or_else(Cli::try_parse, Ok) {
         Ok(cli) => cli,
         Err(error) => return misuse::report(&error),
     };
     let done = Context::new(cli.root).and_then(|context| cli.verb.run(&context));
     done.unwrap_or_else(|failure| failure.report())
+}
+
+impl Cli {
+    /// Reads the command line of a frequent verb; `None` for others, and for what all verbs' own
+    /// definition is to find wrong with it.
+    fn parse_frequent() -> Option<Self> {
+        let is_frequent = |arg| arg == "run" || arg == "exec";
+        env::args_os().any(is_frequent).then_some(())?;
+        let CommandLine { root, verb } = CommandLine::<Frequent>::try_parse().ok()?;
+        let verb = match verb {
+            Frequent::Run(run) => Verb::Run(*run),
+            Frequent::Exec(exec) => Verb::Exec(exec),
+        };
+        Some(Self { root, verb })
+    }
 }
 
 /// The definition that completions, man pages and the reference are made from.

@@ -7,13 +7,13 @@ use std::{
     sync::Arc,
 };
 
-use silo_engine::{Engine, SupervisorCommand};
+use silo_engine::Engine;
 use silo_isolation::IsolationBackend;
 use silo_layers::Store;
 
 use crate::{
     failure::{Failure, Result},
-    verbs::supervise::SUPERVISE,
+    verbs::supervise,
 };
 
 /// Opens what a verb needs, when it needs it.
@@ -44,7 +44,7 @@ impl Context {
 
     /// Containers, images and backends.
     pub(crate) fn engine(&self) -> Result<Engine> {
-        Ok(Engine::open(&self.root, self.backends(), self.supervisor()?)?)
+        Ok(Engine::open(&self.root, self.backends(), supervise::launcher(&self.root)?)?)
     }
 
     /// The backends that this program was built with, the preferred first.
@@ -54,14 +54,6 @@ impl Context {
             Arc::new(silo_linux::LinuxBackend::new()),
             Arc::new(silo_wasi::WasiBackend::new(self.root.join("cache").join("wasm"))),
         ]
-    }
-
-    /// This program, as the supervisor of a container whose id follows.
-    fn supervisor(&self) -> Result<SupervisorCommand> {
-        let program = env::current_exe()
-            .map_err(|source| Failure::caused("cannot find the program's own file", source))?;
-        let args = vec![OsString::from(SUPERVISE), self.root.clone().into_os_string()];
-        Ok(SupervisorCommand { program, args })
     }
 }
 

@@ -3,7 +3,6 @@
 use std::{
     io::{IsTerminal as _, Read as _, stderr, stdin, stdout},
     process::ExitCode,
-    sync::mpsc::Receiver,
     thread,
 };
 
@@ -11,7 +10,7 @@ use silo_engine::{Attach, Control, Session};
 
 use crate::{
     failure::{Failure, Result},
-    signals::{self, Event},
+    signals::{Event, Signals},
     terminal::{self, RawMode},
 };
 
@@ -40,16 +39,16 @@ impl Foreground {
                 .with_hint("leave out -t")
                 .with_code(1));
         }
-        let events =
-            signals::catch().map_err(|source| Failure::caused("cannot catch signals", source))?;
-        let session = start(self.attach())?;
+        let signals =
+            Signals::catch().map_err(|source| Failure::caused("cannot catch signals", source))?;
+        let mut session = start(self.attach())?;
         let control = session.control();
         let raw = self.terminal.then(RawMode::enter).flatten();
-        spawn("events", forward(events, control.clone(), self.terminal))?;
+        spawn("signals", forward(signals, control.clone(), self.terminal))?;
         if self.interactive {
             spawn("stdin", type_in(control.clone()))?;
         }
-        let ended = session.wait(&mut stdout().lock(), &mut stderr().lock());
+        let ended = session.follow(&mut stdout().lock(), &mut stderr().lock());
         drop(raw);
         match ended.map_err(Failure::from) {
             Ok(exit) => Ok(ExitCode::from(exit.code())),
@@ -70,9 +69,9 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
 
 /// Hands signals and sizes on. A guest that does not take them is about to end, and the thread
 /// that waits for it says how.
-fn forward(events: Receiver<Event>, control: Control, terminal: bool) -> impl FnOnce() {
+fn forward(signals: Signals, control: Control, terminal: bool) -> impl FnOnce() {
     move || {
-        for event in events {
+        for event in signals {
             let _ = match event {
                 Event::Signal(signal) => control.signal(signal),
                 Event::Resized if terminal => {

@@ -1,7 +1,5 @@
 //! Signals that this program gets while a guest runs in the foreground.
 
-use std::sync::mpsc::Receiver;
-
 use silo_isolation::Signal;
 
 /// What happened.
@@ -13,10 +11,37 @@ pub(crate) enum Event {
     Resized,
 }
 
-/// Catches signals from now on: before the guest starts, so that none is lost.
+/// The signals that this process gets, in their order, from when it was made. As an iterator
+/// it waits for the next, for ever.
+pub(crate) struct Signals(system::Signals);
+
+impl Signals {
+    /// Catches signals from now on: before the guest starts, so that none is lost.
+    pub(crate) fn catch() -> std::io::Result<Self> {
+        system::Signals::catch().map(Self)
+    }
+
+    /// Those that have come, without waiting for one.
+    pub(crate) fn pending(&mut self) -> impl Iterator<Item = Event> {
+        self.0.pending()
+    }
+}
+
+impl Iterator for Signals {
+    type Item = Event;
+
+    fn next(&mut self) -> Option<Event> {
+        self.0.next()
+    }
+}
+
 #[cfg(unix)]
-pub(crate) fn catch() -> std::io::Result<Receiver<Event>> {
-    use signal_hook::{consts, iterator::Signals};
+mod system {
+    use std::{collections::VecDeque, io};
+
+    use signal_hook::{consts, iterator};
+
+    use super::Event;
 
     // By name: the numbers are the host's own.
     const FORWARDED: [(i32, &str); 8] = [
@@ -29,31 +54,71 @@ pub(crate) fn catch() -> std::io::Result<Receiver<Event>> {
         (consts::SIGALRM, "ALRM"),
         (consts::SIGCONT, "CONT"),
     ];
-    let numbers = FORWARDED.iter().map(|(number, _)| *number).chain([consts::SIGWINCH]);
-    let mut signals = Signals::new(numbers)?;
-    let (sender, receiver) = std::sync::mpsc::channel();
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        for number in signals.forever() {
-            let name = FORWARDED.iter().find(|(known, _)| *known == number).map(|(_, name)| name);
-            let event = match name.map(|name| name.parse()) {
-                Some(Ok(signal)) => Event::Signal(signal),
-                _ => Event::Resized,
-            };
-            if sender.send(event).is_err() {
-                break;
-            }
+
+    /// No thread is needed to catch: a process that has but one is copied to supervise.
+    pub(super) struct Signals {
+        caught: iterator::Signals,
+        seen: VecDeque<i32>,
+    }
+
+    impl Signals {
+        pub(super) fn catch() -> io::Result<Self> {
+            let forwarded = FORWARDED.iter().map(|(number, _)| *number);
+            let caught = iterator::Signals::new(forwarded.chain([consts::SIGWINCH]))?;
+            Ok(Self { caught, seen: VecDeque::new() })
         }
-    })?;
-    Ok(receiver)
+
+        pub(super) fn pending(&mut self) -> impl Iterator<Item = Event> {
+            self.seen.drain(..).chain(self.caught.pending()).map(event)
+        }
+
+        pub(super) fn next(&mut self) -> Option<Event> {
+            while self.seen.is_empty() {
+                self.seen.extend(self.caught.wait());
+            }
+            self.seen.pop_front().map(event)
+        }
+    }
+
+    fn event(number: i32) -> Event {
+        let name = FORWARDED.iter().find(|(known, _)| *known == number).map(|(_, name)| name);
+        match name.map(|name| name.parse()) {
+            Some(Ok(signal)) => Event::Signal(signal),
+            _ => Event::Resized,
+        }
+    }
 }
 
-/// Catches Ctrl-C and Ctrl-Break, which stand for SIGINT.
+/// Ctrl-C and Ctrl-Break, which stand for SIGINT.
 #[cfg(windows)]
-pub(crate) fn catch() -> std::io::Result<Receiver<Event>> {
-    let (sender, receiver) = std::sync::mpsc::channel();
-    ctrlc::set_handler(move || {
-        let _ = sender.send(Event::Signal(Signal::INT));
-    })
-    .map_err(std::io::Error::other)?;
-    Ok(receiver)
+mod system {
+    use std::{
+        io,
+        sync::mpsc::{self, Receiver},
+    };
+
+    use silo_isolation::Signal;
+
+    use super::Event;
+
+    pub(super) struct Signals(Receiver<Event>);
+
+    impl Signals {
+        pub(super) fn catch() -> io::Result<Self> {
+            let (sender, receiver) = mpsc::channel();
+            ctrlc::set_handler(move || {
+                let _ = sender.send(Event::Signal(Signal::INT));
+            })
+            .map_err(io::Error::other)?;
+            Ok(Self(receiver))
+        }
+
+        pub(super) fn pending(&mut self) -> impl Iterator<Item = Event> {
+            self.0.try_iter()
+        }
+
+        pub(super) fn next(&mut self) -> Option<Event> {
+            self.0.recv().ok()
+        }
+    }
 }

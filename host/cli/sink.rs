@@ -4,14 +4,13 @@ use std::{
     fs::{self, File},
     io::{self, BufWriter, IsTerminal as _, Write, stdout},
     path::{Path, PathBuf},
-    sync::mpsc::Receiver,
 };
 
 use silo_isolation::Signal;
 
 use crate::{
     failure::{Failure, Result},
-    signals::{self, Event},
+    signals::{Event, Signals},
 };
 
 const BUFFER: usize = 256 << 10;
@@ -38,7 +37,7 @@ pub(crate) fn write(
         return fill(file, path, write).map(drop);
     }
     let signals =
-        signals::catch().map_err(|source| Failure::caused("cannot catch signals", source))?;
+        Signals::catch().map_err(|source| Failure::caused("cannot catch signals", source))?;
     let unfinished = Unfinished(beside(path));
     let file = File::create(&unfinished.0).map_err(failed("create", path))?;
     let file = fill(UntilSignalled { file, signals }, path, write)?.file;
@@ -69,12 +68,12 @@ fn failed(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Failure 
 /// A file whose writing ends with a signal that would end this program, so that nothing is left of it.
 struct UntilSignalled {
     file: File,
-    signals: Receiver<Event>,
+    signals: Signals,
 }
 
 impl Write for UntilSignalled {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        for event in self.signals.try_iter() {
+        for event in self.signals.pending() {
             match event {
                 Event::Signal(signal) if ENDING.contains(&signal) => {
                     return Err(io::Error::other(format!("interrupted by SIG{signal}")));

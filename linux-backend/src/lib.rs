@@ -31,6 +31,7 @@ mod plan;
 mod policy;
 mod protocol;
 mod record;
+mod respawn;
 mod sandbox;
 mod seccomp;
 #[allow(unsafe_code)]
@@ -39,3 +40,4 @@ mod terminal;
 
 pub use backend::LinuxBackend;
 pub use policy::{Defaults, Mounted, Syscall, defaults};
+pub use respawn::respawn;

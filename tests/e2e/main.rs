@@ -19,6 +19,7 @@ mod linux_images;
 mod other_systems;
 mod parallel;
 mod save;
+mod supervisor;
 mod two_platforms;
 mod verbs;
 mod wasm_artifacts;

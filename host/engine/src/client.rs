@@ -2,10 +2,10 @@
 
 use std::{
     ffi::OsString,
-    io::{self, Read, Write},
+    io::{self, PipeReader, PipeWriter, Read, Write},
     mem,
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -19,7 +19,17 @@ use crate::{
     state::{Containers, short},
 };
 
-/// How to start a supervisor: a program that calls [`crate::supervise`] with the root that it
+/// How supervisors are started.
+pub trait Launch: Send + Sync {
+    /// Starts a process that calls [`crate::supervise`] for container `id`, with `stdin` and
+    /// `stdout` as its own. What is returned waits for its end.
+    fn launch(&self, id: &str, stdin: PipeReader, stdout: PipeWriter) -> io::Result<Reap>;
+}
+
+/// Waits for a supervisor's end. What it exits with says nothing that its words did not.
+pub type Reap = Box<dyn FnOnce() + Send>;
+
+/// Supervisors in processes of a program that calls [`crate::supervise`] with the root that it
 /// knows from `args`, and the container's id, which follows them.
 #[derive(Clone, Debug)]
 pub struct SupervisorCommand {
@@ -29,12 +39,30 @@ pub struct SupervisorCommand {
     pub args: Vec<OsString>,
 }
 
+impl Launch for SupervisorCommand {
+    fn launch(&self, id: &str, stdin: PipeReader, stdout: PipeWriter) -> io::Result<Reap> {
+        let mut process = Command::new(&self.program);
+        process.args(&self.args).arg(id);
+        process.stdin(stdin).stdout(stdout).stderr(Stdio::null());
+        #[cfg(windows)]
+        {
+            use std::os::windows::process::CommandExt as _;
+            const CREATE_NEW_PROCESS_GROUP: u32 = 0x200;
+            const CREATE_NO_WINDOW: u32 = 0x0800_0000;
+            // Away from the console, whose Ctrl-C is not meant for it.
+            process.creation_flags(CREATE_NEW_PROCESS_GROUP | CREATE_NO_WINDOW);
+        }
+        let mut child = process.spawn()?;
+        Ok(Box::new(move || drop(child.wait())))
+    }
+}
+
 /// A client's part in a running container or exec session. Dropping it detaches.
 pub struct Session {
     id: String,
     reader: Box<dyn Read + Send>,
     control: Control,
-    supervisor: Option<Child>,
+    reap: Option<Reap>,
 }
 
 impl std::fmt::Debug for Session {
@@ -56,8 +84,9 @@ impl Session {
         self.control.clone()
     }
 
-    /// Copies the guest's output until it has ended and is put away.
-    pub fn wait(mut self, stdout: &mut dyn Write, stderr: &mut dyn Write) -> Result<Exit> {
+    /// Copies the guest's output until it has ended and is put away. Nothing of the store is in use
+    /// for it any more; its supervisor, which the starter is the parent of, is about to end.
+    pub fn follow(&mut self, stdout: &mut dyn Write, stderr: &mut dyn Write) -> Result<Exit> {
         let copy = |writer: &mut dyn Write, bytes: &[u8]| {
             writer
                 .write_all(bytes)
@@ -68,26 +97,22 @@ impl Session {
             match receive(&mut self.reader)? {
                 Some(Reply::Stdout(bytes)) => copy(stdout, &bytes)?,
                 Some(Reply::Stderr(bytes)) => copy(stderr, &bytes)?,
-                Some(Reply::Exited(exit)) => {
-                    self.reap();
-                    return Ok(exit);
-                }
+                Some(Reply::Exited(exit)) => return Ok(exit),
                 Some(Reply::Failed(failure)) => return Err(failure.into()),
                 Some(_) => {}
-                None => {
-                    self.reap();
-                    return Err(Error::SupervisorLost(short(&self.id).to_owned()));
-                }
+                None => return Err(Error::SupervisorLost(short(&self.id).to_owned())),
             }
         }
     }
 
-    /// A supervisor that has said its last word is gone in a moment. What it exits with says
-    /// nothing that its words did not.
-    fn reap(&mut self) {
-        if let Some(mut child) = self.supervisor.take() {
-            let _ = child.wait();
+    /// [`follow`](Self::follow), and waits for the supervisor's end, too: for those who
+    /// live on.
+    pub fn wait(mut self, stdout: &mut dyn Write, stderr: &mut dyn Write) -> Result<Exit> {
+        let exit = self.follow(stdout, stderr);
+        if let Some(reap) = self.reap.take() {
+            reap();
         }
+        exit
     }
 }
 
@@ -196,7 +221,7 @@ impl Connection {
         let reader = Shared(Arc::clone(&self.socket));
         let input: Box<dyn Write + Send> = Box::new(Shared(self.socket));
         let control = Control { endpoint, session, input: Arc::new(Mutex::new(Some(input))) };
-        Session { id: id.to_owned(), reader: Box::new(reader), control, supervisor: None }
+        Session { id: id.to_owned(), reader: Box::new(reader), control, reap: None }
     }
 }
 
@@ -224,14 +249,15 @@ impl Write for Shared {
 pub(crate) struct Supervisor {
     id: String,
     endpoint: Endpoint,
-    child: Option<Child>,
+    pipes: Option<(PipeWriter, PipeReader)>,
+    reap: Option<Reap>,
 }
 
 impl Drop for Supervisor {
     fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            drop(child.stdin.take());
-            let _ = child.wait();
+        self.pipes = None;
+        if let Some(reap) = self.reap.take() {
+            reap();
         }
     }
 }
@@ -239,34 +265,26 @@ impl Drop for Supervisor {
 /// Starts a process that will supervise container `id`. It looks at nothing of the container,
 /// which need not exist yet, until [`Supervisor::start`].
 pub(crate) fn supervisor(
-    command: &SupervisorCommand,
+    launch: &dyn Launch,
     containers: &Containers,
     id: &str,
 ) -> Result<Supervisor> {
-    let mut process = Command::new(&command.program);
-    process.args(&command.args).arg(id).current_dir(containers.root());
-    process.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    #[cfg(windows)]
-    {
-        use std::os::windows::process::CommandExt as _;
-        const CREATE_NEW_PROCESS_GROUP: u32 = 0x200;
-        const CREATE_NO_WINDOW: u32 = 0x0800_0000;
-        // Away from the console, whose Ctrl-C is not meant for it.
-        process.creation_flags(CREATE_NEW_PROCESS_GROUP | CREATE_NO_WINDOW);
-    }
-    let child = process
-        .spawn()
-        .map_err(|source| Error::Supervisor { step: "start the supervisor", source })?;
+    let launched = || {
+        let (stdin, input) = io::pipe()?;
+        let (output, stdout) = io::pipe()?;
+        Ok((launch.launch(id, stdin, stdout)?, (input, output)))
+    };
+    let (reap, pipes) =
+        launched().map_err(|source| Error::Supervisor { step: "start the supervisor", source })?;
     let endpoint = Endpoint::new(containers.root(), id);
-    Ok(Supervisor { id: id.to_owned(), endpoint, child: Some(child) })
+    Ok(Supervisor { id: id.to_owned(), endpoint, pipes: Some(pipes), reap: Some(reap) })
 }
 
 impl Supervisor {
     /// Starts the container and returns when the guest runs.
     pub(crate) fn start(mut self, attach: Attach) -> Result<Session> {
-        let pipes = self.child.as_mut().map(|child| (child.stdin.take(), child.stdout.take()));
-        let Some((Some(mut input), Some(mut output))) = pipes else {
-            unreachable!("both were asked to be pipes")
+        let Some((mut input, mut output)) = self.pipes.take() else {
+            unreachable!("only `drop` takes them, too")
         };
         send(&mut input, &Request::Start(attach))?;
         match receive(&mut output)? {
@@ -281,7 +299,7 @@ impl Supervisor {
             session: None,
             input: Arc::new(Mutex::new(input)),
         };
-        let (id, supervisor) = (mem::take(&mut self.id), self.child.take());
-        Ok(Session { id, reader: Box::new(output), control, supervisor })
+        let (id, reap) = (mem::take(&mut self.id), self.reap.take());
+        Ok(Session { id, reader: Box::new(output), control, reap })
     }
 }

@@ -7,7 +7,7 @@
 //! # Verbs
 //!
 //! ```text
-//! Engine::open(root: &Path, Vec<Arc<dyn IsolationBackend>>, SupervisorCommand) -> Result<Engine>
+//! Engine::open(root: &Path, Vec<Arc<dyn IsolationBackend>>, Box<dyn Launch>) -> Result<Engine>
 //! engine.store() -> &Store                   engine.backends() -> &[Arc<dyn IsolationBackend>]
 //! engine.create(&CreateOptions) -> Result<Container>
 //! engine.run(&CreateOptions, Attach) -> Result<Session>       create + start
@@ -27,6 +27,7 @@
 //!
 //! session.id() -> &str                       session.control() -> Control
 //! session.wait(&mut dyn Write, &mut dyn Write) -> Result<Exit>; dropping it detaches
+//! session.follow(&mut dyn Write, &mut dyn Write) -> Result<Exit>     for those about to exit
 //! control.stdin(&[u8]), .close_stdin(), .signal(Signal), .resize(TerminalSize) -> Result<()>
 //!
 //! supervise(root: &Path, id: &str, &[Arc<dyn IsolationBackend>]) -> Result<()>   hidden verb
@@ -50,7 +51,7 @@ mod route;
 mod state;
 mod supervisor;
 
-pub use client::{Control, Session, SupervisorCommand};
+pub use client::{Control, Launch, Reap, Session, SupervisorCommand};
 pub use engine::Engine;
 pub use error::{Cause, Error, Failure, Result};
 pub use options::{

@@ -1,12 +1,14 @@
 //! The system calls that rustix does not have or marks unsafe, each behind a safe function.
 //!
 //! This is the one place in the crate with `unsafe`. Nothing here allocates, locks or panics
-//! but [`Strings::new`], so all of it may be called between clone and exec.
+//! but [`Strings::new`] and [`fork()`], so all else may be called between clone and exec.
 
+mod fork;
 mod mount;
 mod process;
 mod seccomp;
 
+pub(crate) use fork::{Streams, fork};
 pub(crate) use mount::{Attributes, bring_up, set_attributes};
 pub(crate) use process::{
     Cloned, Strings, Where, adopt, clear_bounding_set, clone, close_copy, execute, exit,

@@ -1,12 +1,12 @@
 //! The program that all others are compared with.
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use super::{Contender, command};
 
@@ -46,4 +46,12 @@ pub(super) fn built() -> Result<PathBuf> {
     let built = Command::new(cargo).args(["build", "--release", "--bin", "silo"]).status()?;
     ensure!(built.success(), "silo cannot be built");
     Ok(env::current_exe()?.with_file_name("silo"))
+}
+
+/// A copy of `program` in `work`, as an installed one is: what a linker has just written lies in
+/// the page cache in pieces, which takes longer to map.
+pub(super) fn installed(program: &Path, work: &Path) -> Result<PathBuf> {
+    let copy = work.join(program.file_name().context("a program's name")?);
+    fs::copy(program, &copy).with_context(|| format!("cannot copy {}", program.display()))?;
+    Ok(copy)
 }

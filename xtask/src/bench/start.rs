@@ -7,7 +7,9 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use super::{
-    Contender, command, compare, data, done, growth, left_out, peers,
+    Contender, command, compare, data,
+    disk::Disk,
+    done, growth, left_out, peers,
     silo::{self, Silo},
     workplace,
 };
@@ -27,12 +29,16 @@ pub(super) const HELLO: &str = r#"(module
 pub(crate) fn run(rounds: usize) -> Result<()> {
     let program = silo::built()?;
     let data = data()?;
-    let work = workplace(&program)?;
-    let silo = Silo { program, root: work.path().join("silo") };
+    let place = workplace(&program)?;
+    let disk = Disk::new(place.path())?;
+    let (work, bin) = (disk.path.as_path(), disk.path.join("bin"));
+    fs::create_dir(&bin)?;
+    let silo = Silo { program: silo::installed(&program, &bin)?, root: work.join("store") };
+    let wasmtime = silo::installed(&data.join("bin/wasmtime"), &bin)?;
 
-    linux(&silo, &data.join("busybox/rootfs.tar"), work.path(), rounds)?;
-    wasm(&silo, &data.join("bin/wasmtime"), work.path(), rounds)?;
-    growth::run(&silo, &data.join("busybox/rootfs.tar"), work.path(), rounds)?;
+    linux(&silo, &data.join("busybox/rootfs.tar"), work, rounds)?;
+    wasm(&silo, &wasmtime, work, rounds)?;
+    growth::run(&silo, &data.join("busybox/rootfs.tar"), work, rounds)?;
     idle(&silo)
 }
 

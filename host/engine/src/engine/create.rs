@@ -1,9 +1,9 @@
 //! From a user's options to a container on disk.
 
-use std::fs;
+use std::{fs, sync::Arc};
 
 use silo_isolation::{Bundle, IsolationBackend, MountKind, Signal};
-use silo_layers::Image;
+use silo_layers::{Image, Pin};
 
 use super::Engine;
 use crate::{
@@ -13,29 +13,43 @@ use crate::{
     state::{Containers, Durability, Lock},
 };
 
+/// What a container is made of.
+pub(super) struct Ingredients {
+    image: Image,
+    backend: Arc<dyn IsolationBackend>,
+    /// Keeps the image until the container's record does.
+    _pin: Pin,
+}
+
 impl Engine {
     /// Creates a container. Nothing is left of one that cannot be created.
     pub fn create(&self, options: &CreateOptions) -> Result<Container> {
-        self.create_as(names::random_id()?, options, Durability::Synced)
+        let ingredients = self.gather(options)?;
+        self.create_of(ingredients, names::random_id()?, options, Durability::Synced)
     }
 
-    /// Creates the container of a new id.
-    pub(super) fn create_as(
-        &self,
-        id: String,
-        options: &CreateOptions,
-        durability: Durability,
-    ) -> Result<Container> {
+    /// Finds what a container is made of.
+    pub(super) fn gather(&self, options: &CreateOptions) -> Result<Ingredients> {
         if let Some(name) = &options.name {
             names::validate(name)?;
         }
         let route =
             Route::plan(&self.backends, options.platform.as_ref(), options.backend.as_deref())?;
-        // Until the record stands, which keeps the image.
-        let _pin = self.store.pin()?;
+        let pin = self.store.pin()?;
         let image = self.store.resolve(&options.image, &route.wanted)?;
         let backend = route.choose(&image.platform)?;
+        Ok(Ingredients { image, backend, _pin: pin })
+    }
 
+    /// Creates the container of a new id.
+    pub(super) fn create_of(
+        &self,
+        ingredients: Ingredients,
+        id: String,
+        options: &CreateOptions,
+        durability: Durability,
+    ) -> Result<Container> {
+        let Ingredients { image, backend, _pin } = ingredients;
         let draft = Draft::new(&self.containers, id)?;
         let directory = self.containers.directory(&draft.id);
         let snapshot = self.store.snapshot(&image, &directory)?;

@@ -11,8 +11,8 @@ use silo_isolation::{IsolationBackend, Process, Signal, Stats};
 use silo_layers::Store;
 
 use crate::{
-    Attach, Container, CreateOptions, Error, ExecOptions, Listing, Result, Session, State, Status,
-    Summary, SupervisorCommand,
+    Attach, Container, CreateOptions, Error, ExecOptions, Launch, Listing, Result, Session, State,
+    Status, Summary,
     client::{self, Connection, is_gone},
     endpoint::Endpoint,
     names,
@@ -34,7 +34,7 @@ pub struct Engine {
     store: Store,
     containers: Containers,
     backends: Vec<Arc<dyn IsolationBackend>>,
-    supervisor: SupervisorCommand,
+    launch: Box<dyn Launch>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -46,16 +46,16 @@ impl std::fmt::Debug for Engine {
 impl Engine {
     /// Opens the root, which is made where it does not exist, and removes what killed processes
     /// left of containers in the making or in removal. Images of several platforms run
-    /// on the first of `backends` that can; supervisors are started by `supervisor`.
+    /// on the first of `backends` that can; `launch` starts supervisors.
     pub fn open(
         root: &Path,
         backends: Vec<Arc<dyn IsolationBackend>>,
-        supervisor: SupervisorCommand,
+        launch: Box<dyn Launch>,
     ) -> Result<Self> {
         // The store refuses to be made in a directory that holds other things.
         let store = Store::open(root)?;
         let containers = Containers::open(store.root())?;
-        let engine = Self { store, containers, backends, supervisor };
+        let engine = Self { store, containers, backends, launch };
         engine.remove_orphans();
         Ok(engine)
     }
@@ -75,13 +75,13 @@ impl Engine {
     /// Creates a container and starts it. A container that cannot be started stays, unless it
     /// was to be removed at its end.
     pub fn run(&self, options: &CreateOptions, attach: Attach) -> Result<Session> {
-        let id = names::random_id()?;
+        let (id, ingredients) = (names::random_id()?, self.gather(options)?);
         // It comes up beside the container's making.
-        let supervisor = client::supervisor(&self.supervisor, &self.containers, &id)?;
+        let supervisor = client::supervisor(&*self.launch, &self.containers, &id)?;
         // Nobody hears of such a container before it ends, and its end is the end of it.
         let durability =
             if options.auto_remove { Durability::Volatile } else { Durability::Synced };
-        let container = self.create_as(id, options, durability)?;
+        let container = self.create_of(ingredients, id, options, durability)?;
         supervisor.start(attach).inspect_err(|_| self.clear(&container.id))
     }
 
@@ -93,7 +93,7 @@ impl Engine {
             return Err(wrong_state(&summary, hint));
         }
         let id = &summary.container.id;
-        let supervisor = client::supervisor(&self.supervisor, &self.containers, id)?;
+        let supervisor = client::supervisor(&*self.launch, &self.containers, id)?;
         supervisor.start(attach).inspect_err(|_| self.clear(id))
     }
 

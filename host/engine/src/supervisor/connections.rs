@@ -1,6 +1,12 @@
 //! What clients ask of a running container's supervisor.
 
-use std::{fs::File, io::Read, sync::Arc, thread, time::Duration};
+use std::{
+    fs::File,
+    io::Read,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
 
 use interprocess::local_socket::{Listener, Stream as Socket, traits::ListenerExt as _};
 use silo_isolation::TerminalSize;
@@ -31,12 +37,22 @@ impl Incoming {
     }
 }
 
-/// Starts the thread that accepts connections, each of which gets a thread.
-pub(super) fn accept(guest: &Arc<Guest>, listener: Listener) -> Result<()> {
-    let guest = Arc::clone(guest);
-    spawn("control", move || {
-        for connection in listener.incoming() {
+/// The thread that accepts connections, each of which gets a thread.
+pub(super) struct Accepting {
+    listener: Arc<Listener>,
+    thread: JoinHandle<()>,
+}
+
+/// Starts accepting.
+pub(super) fn accept(guest: &Arc<Guest>, listener: Listener) -> Result<Accepting> {
+    let listener = Arc::new(listener);
+    let (incoming, guest) = (Arc::clone(&listener), Arc::clone(guest));
+    let thread = spawn("control", move || {
+        for connection in incoming.incoming() {
             let Ok(socket) = connection else {
+                if guest.has_ended() {
+                    return;
+                }
                 // No more file descriptors: that passes, and no client can be told.
                 thread::sleep(Duration::from_millis(100));
                 continue;
@@ -45,8 +61,37 @@ pub(super) fn accept(guest: &Arc<Guest>, listener: Listener) -> Result<()> {
             // Without a thread the connection is closed, and the client says so.
             let _ = spawn("client", move || serve(&guest, Incoming(Arc::new(socket))));
         }
-    })
-    .map(drop)
+    })?;
+    Ok(Accepting { listener, thread })
+}
+
+impl Accepting {
+    /// Accepts no more, now that the guest has ended. Who comes later finds that nobody listens,
+    /// and waits for the container's lock.
+    pub(super) fn close(self) -> Closing {
+        #[cfg(unix)]
+        let is_closed = {
+            let Listener::UdSocket(listener) = &*self.listener;
+            rustix::net::shutdown(listener, rustix::net::Shutdown::Both).is_ok()
+        };
+        // The thread ends with the process.
+        #[cfg(not(unix))]
+        let is_closed = false;
+        Closing(is_closed.then_some(self.thread))
+    }
+}
+
+/// A socket that is being closed.
+pub(super) struct Closing(Option<JoinHandle<()>>);
+
+impl Closing {
+    /// Waits until it is, and keeps its file system from being unmounted no longer.
+    pub(super) fn wait(self) {
+        if let Some(thread) = self.0 {
+            // One that panicked has ended too.
+            let _ = thread.join();
+        }
+    }
 }
 
 /// Starts the thread that reads the starter's stdin.

@@ -14,7 +14,7 @@ use super::{
     streams::{self, Streams, spawn},
 };
 use crate::{
-    Error, Result, Stream,
+    Result, Stream,
     protocol::{Reply, Request},
 };
 
@@ -123,21 +123,6 @@ fn serve_started(
 ) -> Result<silo_isolation::Exit> {
     // A client that is gone: the process goes on, as its guest does.
     let _ = peer.send(&Reply::Started { session: Some(number) });
-    let mut copiers = Vec::new();
-    for (stream, source) in streams.outputs {
-        let peer = peer.clone();
-        copiers.push(spawn("exec output", move || {
-            streams::copy(source, |bytes| {
-                let bytes = bytes.to_vec();
-                let reply = match stream {
-                    Stream::Stdout => Reply::Stdout(bytes),
-                    Stream::Stderr => Reply::Stderr(bytes),
-                };
-                // What nobody reads is dropped, so that the process can end.
-                let _ = peer.send(&reply);
-            });
-        })?);
-    }
     if let Some(mut input) = streams.input {
         spawn("exec input", move || {
             while let Some(Request::Stdin(bytes)) = incoming.next() {
@@ -147,10 +132,14 @@ fn serve_started(
             }
         })?;
     }
-    let exit = process.wait().map_err(Error::from)?;
-    for copier in copiers {
-        // One that panicked has ended too.
-        let _ = copier.join();
-    }
-    Ok(exit)
+    streams.outputs.copy(|stream, bytes| {
+        let bytes = bytes.to_vec();
+        let reply = match stream {
+            Stream::Stdout => Reply::Stdout(bytes),
+            Stream::Stderr => Reply::Stderr(bytes),
+        };
+        // What nobody reads is dropped, so that the process can end.
+        let _ = peer.send(&reply);
+    })?;
+    Ok(process.wait()?)
 }

@@ -4,7 +4,6 @@ use std::{
     io::{self, Write},
     mem,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock},
-    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -70,7 +69,6 @@ pub(super) struct Guest {
     log: Mutex<LogWriter>,
     log_grown: Condvar,
     members: Mutex<Vec<Member>>,
-    copiers: Mutex<Vec<JoinHandle<()>>>,
     ended: Mutex<bool>,
     has_ended: Condvar,
     /// How many want it to stand still.
@@ -87,7 +85,6 @@ impl Guest {
             log: Mutex::new(log),
             log_grown: Condvar::new(),
             members: Mutex::default(),
-            copiers: Mutex::default(),
             ended: Mutex::new(false),
             has_ended: Condvar::new(),
             holders: Mutex::new(0),
@@ -113,6 +110,11 @@ impl Guest {
         *lock(&self.ended) = true;
         self.has_ended.notify_all();
         exit
+    }
+
+    /// Whether it has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        *lock(&self.ended)
     }
 
     /// Waits for its end or until `timeout` has passed, and says whether it has ended.
@@ -240,14 +242,8 @@ impl Guest {
         lock(&self.members).push(member);
     }
 
-    /// Adds a thread that copies its output.
-    pub(super) fn add_copier(&self, thread: JoinHandle<()>) {
-        lock(&self.copiers).push(thread);
-    }
-
-    /// Removes the sandbox, then takes in what is left of the output: nobody writes more.
-    /// A guest that trapped cannot say so itself: `last_words` follow its output. Returns
-    /// everything that went wrong.
+    /// Removes the sandbox, whose output has ended. A guest that trapped cannot say so itself:
+    /// `last_words` follow its output. Returns everything that went wrong.
     pub(super) fn put_away(&self, last_words: Option<&str>) -> Vec<crate::Error> {
         let mut errors = Vec::new();
         let sandbox = self.sandbox.write().unwrap_or_else(PoisonError::into_inner).take();
@@ -255,10 +251,6 @@ impl Guest {
             errors.push(error.into());
         }
         self.close_stdin();
-        for thread in mem::take(&mut *lock(&self.copiers)) {
-            // One that panicked has ended too.
-            let _ = thread.join();
-        }
         if let Some(words) = last_words {
             self.output(Stream::Stderr, words.as_bytes());
         }

@@ -2,17 +2,17 @@
 //! for it and puts it away.
 //!
 //! ```text
-//! lock ─ listen ─ "running" ─ create ─ start ─ threads ─ wait ─ delete ─ "exited" ─ tell ─ end
-//!                 │ from here on a crash leaves something to reclaim    │ nothing left
+//! lock ─ listen ─ "running" ─ create ─ start ─ copy ─ wait ─ delete ─ "exited" ─ tell ─ end
+//!                 │ from here on a crash leaves something to reclaim │ nothing left
 //!                 │                      │ single-threaded until here
 //! ```
 //!
 //! It listens before its state says running: who reads that can connect, and is answered
 //! when the guest has started.
 //!
-//! Threads, all of which block and none of which polls: one for each output of the guest, one
-//! for the starter's stdin where that is attached, one that accepts connections, one for
-//! each connection.
+//! The first thread copies what the guest writes, then waits for its end. All others block, too:
+//! one for the starter's stdin where that is attached, one that accepts connections, one for each
+//! connection.
 
 mod connections;
 mod exec;
@@ -26,8 +26,9 @@ use jiff::Timestamp;
 use silo_isolation::{Exit, ExitStatus, IsolationBackend, Sandbox, Signal, Stdio, TerminalSize};
 
 use self::{
+    connections::{Accepting, Closing},
     guest::{Guest, Member, Peer},
-    streams::Streams,
+    streams::{Outputs, Streams},
 };
 use crate::{
     Attach, Container, Error, Failure, Result, State, Status,
@@ -40,9 +41,8 @@ use crate::{
 /// The size of a terminal whose client has none.
 const DEFAULT_SIZE: TerminalSize = TerminalSize { rows: 24, columns: 80 };
 
-/// Runs container `id` of the store at `root` to its end, as the process that
-/// [`SupervisorCommand`](crate::SupervisorCommand) names. Speaks with its starter over this
-/// process's stdin and stdout. Errors have been told to the starter when it returns.
+/// Runs container `id` of the store at `root` to its end, in the process that
+/// [`Launch`](crate::Launch) starts. Speaks with its starter over this process's stdin and stdout. Errors have been told to the starter when it returns.
 pub fn supervise(root: &Path, id: &str, backends: &[Arc<dyn IsolationBackend>]) -> Result<()> {
     streams::leave_terminal();
     let (mut input, output) = streams::own_streams()?;
@@ -104,9 +104,10 @@ impl Supervisor {
             Err(error) => Err(error),
         };
         match guest {
-            Ok(guest) => {
+            Ok(Serving { guest, outputs, accepting }) => {
+                let copied = outputs.copy(|stream, bytes| guest.output(stream, bytes));
                 let exit = guest.wait();
-                self.finish(&guest, exit)
+                self.finish(&guest, accepting.close(), copied, exit)
             }
             Err(error) => Err(self.give_up(error)),
         }
@@ -180,11 +181,17 @@ impl Supervisor {
         error
     }
 
-    /// Puts the ended guest away, writes how it ended and tells everyone who waits. The lock
-    /// is free before the last word, so that whoever hears it can remove or start the
-    /// container at once.
-    fn finish(mut self, guest: &Guest, exit: Result<Exit, silo_isolation::Error>) -> Result<()> {
-        let mut errors: Vec<String> = Vec::new();
+    /// Puts the ended guest away, writes how it ended and tells everyone who waits. Nothing of
+    /// the store is held any more at the last word: whoever hears it can remove or start
+    /// the container at once, or unmount the store's disk.
+    fn finish(
+        mut self,
+        guest: &Guest,
+        socket: Closing,
+        copied: Result<()>,
+        exit: Result<Exit, silo_isolation::Error>,
+    ) -> Result<()> {
+        let mut errors: Vec<String> = copied.err().iter().map(ToString::to_string).collect();
         let exit = exit.unwrap_or_else(|error| {
             errors.push(error.to_string());
             Exit::new(ExitStatus::Signaled(Signal::KILL))
@@ -212,6 +219,7 @@ impl Supervisor {
                 saved
             }
         });
+        socket.wait();
         guest.tell_end(exit);
         written
     }
@@ -225,26 +233,38 @@ struct Started {
     timeout: Option<Duration>,
 }
 
+/// A guest that runs, and what is left to do for it on this thread.
+struct Serving {
+    guest: Arc<Guest>,
+    outputs: Outputs,
+    accepting: Accepting,
+}
+
 impl Started {
     /// Starts the threads that serve it. On failure the guest is ended and put away.
-    fn serve(self, input: &File, starter: &Peer, attach: Attach) -> Result<Arc<Guest>> {
+    fn serve(self, input: &File, starter: &Peer, attach: Attach) -> Result<Serving> {
         let guest = Arc::new(self.guest);
         guest.set_stdin(self.streams.input);
         // Before the first output. A starter that is gone is no reason to end a guest.
         let _ = starter.send(&Reply::Started { session: None });
         guest.join(Member::attached(starter.clone(), attach));
-        let served =
-            streams::copy_all(&guest, self.streams.outputs)
-                .and_then(|()| connections::accept(&guest, self.listener))
-                .and_then(|()| self.timeout.map_or(Ok(()), |limit| guest::end_after(&guest, limit)))
-                .and_then(|()| {
-                    if attach.stdin { connections::read_starter(&guest, input) } else { Ok(()) }
-                });
-        if let Err(error) = served {
-            // The first failure is the one to tell.
-            let _ = guest.put_away(None);
-            return Err(error);
+        let serve = || {
+            let accepting = connections::accept(&guest, self.listener)?;
+            if let Some(limit) = self.timeout {
+                guest::end_after(&guest, limit)?;
+            }
+            if attach.stdin {
+                connections::read_starter(&guest, input)?;
+            }
+            Ok(accepting)
+        };
+        match serve() {
+            Ok(accepting) => Ok(Serving { guest, outputs: self.streams.outputs, accepting }),
+            Err(error) => {
+                // The first failure is the one to tell.
+                let _ = guest.put_away(None);
+                Err(error)
+            }
         }
-        Ok(guest)
     }
 }

@@ -2,14 +2,12 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Write},
-    sync::Arc,
+    io::{self, PipeReader, Read, Write},
     thread,
 };
 
 use silo_isolation::{Stdio, Terminal};
 
-use super::guest::Guest;
 use crate::{Error, Result, Stream, protocol::CHUNK};
 
 /// Enough for a thread that copies or serialises; pages that are never touched cost nothing.
@@ -59,7 +57,13 @@ pub(super) fn own_streams() -> Result<(File, File)> {
 /// The supervisor's ends of a guest's streams.
 pub(super) struct Streams {
     pub(super) input: Option<Box<dyn Write + Send>>,
-    pub(super) outputs: Vec<(Stream, Box<dyn Read + Send>)>,
+    pub(super) outputs: Outputs,
+}
+
+/// What a guest writes.
+pub(super) enum Outputs {
+    Pipes { stdout: PipeReader, stderr: PipeReader },
+    Terminal(Box<dyn Read + Send>),
 }
 
 /// New pipes: the guest's ends and ours.
@@ -73,8 +77,7 @@ pub(super) fn pipes(interactive: bool) -> Result<(Stdio, Streams)> {
     };
     let (out_ours, stdout) = pipe()?;
     let (err_ours, stderr) = pipe()?;
-    let outputs: Vec<(Stream, Box<dyn Read + Send>)> =
-        vec![(Stream::Stdout, Box::new(out_ours)), (Stream::Stderr, Box::new(err_ours))];
+    let outputs = Outputs::Pipes { stdout: out_ours, stderr: err_ours };
     Ok((Stdio::Pipes { stdin, stdout, stderr }, Streams { input, outputs }))
 }
 
@@ -85,24 +88,74 @@ pub(super) fn terminal(terminal: Option<&dyn Terminal>, interactive: bool) -> Re
         source: io::Error::from(io::ErrorKind::Unsupported),
     })?;
     let input = if interactive { Some(terminal.input()?) } else { None };
-    Ok(Streams { input, outputs: vec![(Stream::Stdout, terminal.output()?)] })
+    Ok(Streams { input, outputs: Outputs::Terminal(terminal.output()?) })
 }
 
-/// Starts a thread for each output that gives it to the log and to who is attached.
-pub(super) fn copy_all(
-    guest: &Arc<Guest>,
-    outputs: Vec<(Stream, Box<dyn Read + Send>)>,
-) -> Result<()> {
-    for (stream, source) in outputs {
-        let copier = Arc::clone(guest);
-        let thread = spawn("output", move || copy(source, |bytes| copier.output(stream, bytes)))?;
-        guest.add_copier(thread);
+impl Outputs {
+    /// Gives `take` what is written until everyone who could write has ended.
+    pub(super) fn copy(self, take: impl Fn(Stream, &[u8]) + Sync) -> Result<()> {
+        match self {
+            Self::Terminal(output) => {
+                copy(output, |bytes| take(Stream::Stdout, bytes));
+                Ok(())
+            }
+            Self::Pipes { stdout, stderr } => copy_both(stdout, stderr, &take)
+                .map_err(|source| Error::Supervisor { step: "read what the guest writes", source }),
+        }
+    }
+}
+
+/// One thread does for both: to start another takes as long as a small program runs.
+#[cfg(unix)]
+fn copy_both(
+    stdout: PipeReader,
+    stderr: PipeReader,
+    take: &impl Fn(Stream, &[u8]),
+) -> io::Result<()> {
+    use rustix::event::{PollFd, PollFlags, poll};
+    let mut open = vec![(Stream::Stdout, stdout), (Stream::Stderr, stderr)];
+    let mut buffer = vec![0; CHUNK];
+    while !open.is_empty() {
+        let mut waiting: Vec<_> =
+            open.iter().map(|(_, pipe)| PollFd::new(pipe, PollFlags::IN)).collect();
+        match poll(&mut waiting, None) {
+            Err(rustix::io::Errno::INTR) => continue,
+            ready => ready?,
+        };
+        let mut ready = waiting.iter().map(|pipe| !pipe.revents().is_empty()).collect::<Vec<_>>();
+        open.retain_mut(|(stream, pipe)| {
+            if !ready.remove(0) {
+                return true;
+            }
+            match pipe.read(&mut buffer) {
+                Ok(0) => false,
+                Ok(count) => {
+                    take(*stream, &buffer[..count]);
+                    true
+                }
+                Err(error) => error.kind() == io::ErrorKind::Interrupted,
+            }
+        });
     }
     Ok(())
 }
 
+#[cfg(not(unix))]
+fn copy_both(
+    stdout: PipeReader,
+    stderr: PipeReader,
+    take: &(impl Fn(Stream, &[u8]) + Sync),
+) -> io::Result<()> {
+    thread::scope(|scope| {
+        let copier = thread::Builder::new().name("stderr".to_owned()).stack_size(STACK);
+        copier.spawn_scoped(scope, || copy(stderr, |bytes| take(Stream::Stderr, bytes)))?;
+        copy(stdout, |bytes| take(Stream::Stdout, bytes));
+        Ok(())
+    })
+}
+
 /// Gives `take` what `source` has until it ends. A terminal's end is an error on Linux.
-pub(super) fn copy(mut source: impl Read, mut take: impl FnMut(&[u8])) {
+fn copy(mut source: impl Read, mut take: impl FnMut(&[u8])) {
     let mut buffer = vec![0; CHUNK];
     loop {
         match source.read(&mut buffer) {

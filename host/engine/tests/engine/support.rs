@@ -80,7 +80,7 @@ impl Fixture {
 fn open(root: &Root) -> Engine {
     let program = std::env::current_exe().unwrap();
     let args: Vec<OsString> = vec!["supervise".into(), root.path().into()];
-    Engine::open(root.path(), backends(), SupervisorCommand { program, args }).unwrap()
+    Engine::open(root.path(), backends(), Box::new(SupervisorCommand { program, args })).unwrap()
 }
 
 /// `run programs ARGS`
