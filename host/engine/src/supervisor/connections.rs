@@ -39,6 +39,7 @@ impl Incoming {
 
 /// The thread that accepts connections, each of which gets a thread.
 pub(super) struct Accepting {
+    #[cfg_attr(not(unix), expect(dead_code, reason = "it is closed with the process"))]
     listener: Arc<Listener>,
     thread: JoinHandle<()>,
 }
