@@ -11,8 +11,8 @@ pub(crate) enum Event {
     Resized,
 }
 
-/// The signals that this process gets, in their order, from when it was made. As an iterator
-/// it waits for the next, for ever.
+/// The signals that this process gets from when it was made. As an iterator it waits for the next,
+/// for ever.
 pub(crate) struct Signals(system::Signals);
 
 impl Signals {

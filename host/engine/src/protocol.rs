@@ -32,7 +32,7 @@ use std::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use silo_isolation::{Exit, Process, Signal, Stats, TerminalSize};
 
-use crate::{Attach, Failure};
+use crate::{Attach, Failure, Stream};
 
 /// The most that a frame holds, in bytes. What says it holds more is no frame.
 pub(crate) const MAX_FRAME: usize = 1 << 20;
@@ -90,6 +90,16 @@ pub(crate) enum Reply {
     Done,
     /// The log has grown.
     Logged,
+}
+
+impl Reply {
+    /// What the guest wrote to one of its streams.
+    pub(crate) fn written(stream: Stream, bytes: &[u8]) -> Self {
+        match stream {
+            Stream::Stdout => Self::Stdout(bytes.to_vec()),
+            Stream::Stderr => Self::Stderr(bytes.to_vec()),
+        }
+    }
 }
 
 /// One side's messages as frames.

@@ -24,7 +24,9 @@ pub(crate) fn build(
 ) -> Result<Bundle> {
     let config = image.config.config().clone().unwrap_or_default();
     let hostname = options.hostname.clone().unwrap_or_else(|| short(id).to_owned());
-    let accounts = Accounts::of(&snapshot)?;
+    // Programs without users need none, and to look into many layers takes time.
+    let wants_accounts = has_users(&image.platform) || options.user.is_some();
+    let accounts = if wants_accounts { Accounts::of(&snapshot)? } else { Accounts::default() };
     let process = process(&image.platform, &config, options, &hostname, &accounts)?;
     let bundle = Bundle {
         id: id.to_owned(),
@@ -41,6 +43,11 @@ pub(crate) fn build(
     Ok(bundle)
 }
 
+/// Whether programs made for a platform run as someone.
+fn has_users(platform: &Platform) -> bool {
+    platform.os == "linux"
+}
+
 fn process(
     platform: &Platform,
     config: &Config,
@@ -53,7 +60,7 @@ fn process(
     if args.is_empty() {
         return Err(Error::NoCommand { image: options.image.clone() });
     }
-    let has_users = platform.os == "linux";
+    let has_users = has_users(platform);
     let image_user = config.user().as_deref().filter(|_| has_users).unwrap_or_default();
     let login = match options.user.as_deref() {
         Some(user) => Some(accounts.login(user)?),

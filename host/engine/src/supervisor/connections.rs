@@ -39,7 +39,10 @@ impl Incoming {
 
 /// The thread that accepts connections, each of which gets a thread.
 pub(super) struct Accepting {
-    #[cfg_attr(not(unix), expect(dead_code, reason = "it is closed with the process"))]
+    #[cfg_attr(
+        not(target_os = "linux"),
+        expect(dead_code, reason = "it is closed with the process")
+    )]
     listener: Arc<Listener>,
     thread: JoinHandle<()>,
 }
@@ -70,13 +73,14 @@ impl Accepting {
     /// Accepts no more, now that the guest has ended. Who comes later finds that nobody listens,
     /// and waits for the container's lock.
     pub(super) fn close(self) -> Closing {
-        #[cfg(unix)]
+        // This ends a waiting accept(2) on Linux; other systems do not promise it.
+        #[cfg(target_os = "linux")]
         let is_closed = {
             let Listener::UdSocket(listener) = &*self.listener;
             rustix::net::shutdown(listener, rustix::net::Shutdown::Both).is_ok()
         };
         // The thread ends with the process.
-        #[cfg(not(unix))]
+        #[cfg(not(target_os = "linux"))]
         let is_closed = false;
         Closing(is_closed.then_some(self.thread))
     }

@@ -14,7 +14,7 @@ use super::{
     streams::{self, Streams, spawn},
 };
 use crate::{
-    Result, Stream,
+    Result,
     protocol::{Reply, Request},
 };
 
@@ -133,13 +133,8 @@ fn serve_started(
         })?;
     }
     streams.outputs.copy(|stream, bytes| {
-        let bytes = bytes.to_vec();
-        let reply = match stream {
-            Stream::Stdout => Reply::Stdout(bytes),
-            Stream::Stderr => Reply::Stderr(bytes),
-        };
         // What nobody reads is dropped, so that the process can end.
-        let _ = peer.send(&reply);
+        let _ = peer.send(&Reply::written(stream, bytes));
     })?;
     Ok(process.wait()?)
 }

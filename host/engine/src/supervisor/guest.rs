@@ -212,10 +212,7 @@ impl Guest {
         if members.is_empty() {
             return;
         }
-        let reply = match stream {
-            Stream::Stdout => Reply::Stdout(bytes.to_vec()),
-            Stream::Stderr => Reply::Stderr(bytes.to_vec()),
-        };
+        let reply = Reply::written(stream, bytes);
         for member in members {
             if member.peer.send(&reply).is_err() {
                 lock(&self.members).retain(|other| !Arc::ptr_eq(&other.peer.0, &member.peer.0));

@@ -42,7 +42,8 @@ use crate::{
 const DEFAULT_SIZE: TerminalSize = TerminalSize { rows: 24, columns: 80 };
 
 /// Runs container `id` of the store at `root` to its end, in the process that
-/// [`Launch`](crate::Launch) starts. Speaks with its starter over this process's stdin and stdout. Errors have been told to the starter when it returns.
+/// [`Launch`](crate::Launch) starts. Speaks with its starter over this process's stdin and stdout.
+/// Errors have been told to the starter when it returns.
 pub fn supervise(root: &Path, id: &str, backends: &[Arc<dyn IsolationBackend>]) -> Result<()> {
     streams::leave_terminal();
     let (mut input, output) = streams::own_streams()?;
