@@ -133,6 +133,15 @@ impl Directory {
         Ok((entries, self.is_opaque()?))
     }
 
+    /// What the entry `name` is, if there is one, where the encoding [finds
+    /// names](Encoding::finds_names).
+    pub(crate) fn find(&self, name: &[u8]) -> io::Result<Option<Kind>> {
+        match self.encoding {
+            Encoding::Overlay => overlay::find(&self.dir, &self.host_name(name, Kind::File)?),
+            Encoding::Portable => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
     /// The guest's entry that a host name of the portable encoding stands for, if any.
     fn decode(
         &self,

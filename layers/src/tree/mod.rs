@@ -39,6 +39,12 @@ impl Encoding {
     pub const fn host() -> Self {
         if cfg!(target_os = "linux") { Self::Overlay } else { Self::Portable }
     }
+
+    /// Whether an entry is found by its name alone: the portable encoding gives each kind another host
+    /// name, so that only a list of all entries tells.
+    pub(crate) const fn finds_names(self) -> bool {
+        matches!(self, Self::Overlay)
+    }
 }
 
 /// Whether trees made by this process have the owners of their entries.

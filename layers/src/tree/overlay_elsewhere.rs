@@ -18,6 +18,10 @@ pub(super) fn listing(_: &Dir) -> io::Result<(Vec<Entry>, bool)> {
     unsupported()
 }
 
+pub(super) fn find(_: &Dir, _: &Path) -> io::Result<Option<Kind>> {
+    unsupported()
+}
+
 pub(super) fn make_special(_: &Dir, _: &Path, _: Special, _: u32) -> io::Result<()> {
     unsupported()
 }

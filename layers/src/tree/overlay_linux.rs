@@ -3,14 +3,7 @@
 //! Names are single components, and each call either can't follow a symbolic link or is made for a
 //! kind that is none.
 
-use std::{
-    ffi::{CStr, CString},
-    fs::File,
-    io,
-    path::Path,
-    sync::OnceLock,
-    time::SystemTime,
-};
+use std::{ffi::CString, fs::File, io, path::Path, sync::OnceLock, time::SystemTime};
 
 use cap_std::fs::Dir;
 use rustix::{
@@ -48,15 +41,32 @@ pub(super) fn listing(dir: &Dir) -> io::Result<(Vec<Entry>, bool)> {
         let entry = entry?;
         let name = entry.file_name();
         if !matches!(name.to_bytes(), b"." | b"..") {
-            let kind = kind(dir, name, entry.file_type())?;
+            let stat = || fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW);
+            let kind = match entry.file_type() {
+                // Some file systems do not tell (readdir(3)).
+                FileType::Unknown => kind_of(&stat()?)?,
+                file_type => kind(file_type, || Ok(stat()?.st_rdev))?,
+            };
             entries.push(Entry { name: name.to_bytes().into(), kind });
         }
     }
     Ok((entries, opaque))
 }
 
-fn kind(dir: &Dir, name: &CStr, file_type: FileType) -> io::Result<Kind> {
-    let stat = || fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW);
+/// What an entry is, if there is one.
+pub(super) fn find(dir: &Dir, name: &Path) -> io::Result<Option<Kind>> {
+    match fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => kind_of(&stat).map(Some),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn kind_of(stat: &fs::Stat) -> io::Result<Kind> {
+    kind(FileType::from_raw_mode(stat.st_mode), || Ok(stat.st_rdev))
+}
+
+fn kind(file_type: FileType, device: impl FnOnce() -> io::Result<u64>) -> io::Result<Kind> {
     Ok(match file_type {
         FileType::RegularFile => Kind::File,
         FileType::Directory => Kind::Directory,
@@ -64,13 +74,9 @@ fn kind(dir: &Dir, name: &CStr, file_type: FileType) -> io::Result<Kind> {
         FileType::Fifo => Kind::Fifo,
         FileType::Socket => Kind::Socket,
         FileType::BlockDevice => Kind::BlockDevice,
-        FileType::CharacterDevice if stat()?.st_rdev == 0 => Kind::Whiteout,
+        FileType::CharacterDevice if device()? == 0 => Kind::Whiteout,
         FileType::CharacterDevice => Kind::CharDevice,
-        // Some file systems do not tell (readdir(3)).
-        FileType::Unknown => match FileType::from_raw_mode(stat()?.st_mode) {
-            FileType::Unknown => return Err(io::ErrorKind::InvalidData.into()),
-            file_type => kind(dir, name, file_type)?,
-        },
+        FileType::Unknown => return Err(io::ErrorKind::InvalidData.into()),
     })
 }
 

@@ -101,7 +101,7 @@ impl UnionFs {
         for lower in &snapshot.lowers {
             lowers.push(LowerLayer { root: Arc::new(open(&lower.path)?), diff_id: lower.diff_id });
         }
-        let tables = Mutex::new(Tables::new(upper, work, lowers));
+        let tables = Mutex::new(Tables::new(upper, work, lowers, encoding));
         Ok(Self { shared: Arc::new(Shared { tables, append: Mutex::new(()), access }) })
     }
 

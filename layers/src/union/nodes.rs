@@ -1,7 +1,8 @@
 //! The table of nodes, and the merged directories behind lookups.
 //!
 //! Lowers never change and the upper has one user, so a directory's merged listing is read once and
-//! then kept current in memory: a lookup is two look-ups in hash tables.
+//! then kept current in memory: a lookup is two look-ups in hash tables. The first few names are
+//! looked for alone, as a program that wants one file of each directory is better served so.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -12,11 +13,13 @@ use std::{
 use super::{FsError, FsResult, Node, ROOT};
 use crate::{
     Digest,
-    tree::{Directory, Kind, Stat},
+    tree::{Directory, Encoding, Kind, Stat},
 };
 
 /// Open directories kept for the next operation, at most.
 const HANDLES: usize = 128;
+/// As many names are looked for in a directory before it is listed, where its encoding can do that.
+const PROBES: usize = 4;
 
 pub(super) type Name = Box<[u8]>;
 
@@ -52,10 +55,19 @@ pub(super) enum Data {
 
 #[derive(Default)]
 pub(super) struct DirectoryState {
-    /// The lowers merged here, the topmost first. Before the directory is loaded, those that may be:
+    /// The lowers merged here, the topmost first. Before the directory is listed, those that may be:
     /// an opaque one hides the rest.
     pub(super) lowers: Vec<usize>,
-    pub(super) children: Option<HashMap<Name, Child>>,
+    /// Those looked for; all once it is listed.
+    children: HashMap<Name, Child>,
+    listed: bool,
+    probes: usize,
+}
+
+impl DirectoryState {
+    fn of(lowers: Vec<usize>) -> Self {
+        Self { lowers, ..Self::default() }
+    }
 }
 
 #[derive(Default)]
@@ -110,6 +122,26 @@ impl Child {
         (kind != Kind::Whiteout).then_some(kind)
     }
 
+    /// Adds what a layer has; the topmost comes first.
+    fn add(&mut self, kind: Kind, place: Place) {
+        match place {
+            Place::Upper => self.add_upper(kind),
+            Place::Lower(layer) => self.add_lower(kind, layer),
+        }
+    }
+
+    /// Whether layers further down change nothing of what the guest sees.
+    fn is_closed(&self) -> bool {
+        self.upper.is_some_and(|kind| kind != Kind::Directory)
+            || self.lower.as_ref().is_some_and(|lower| lower.closed)
+    }
+
+    /// Forgets a whiteout among lowers, where it has done its work. Whether there is anything left.
+    fn is_something(&mut self) -> bool {
+        self.lower.take_if(|lower| lower.kind == Kind::Whiteout);
+        self.upper.is_some() || self.lower.is_some()
+    }
+
     fn add_upper(&mut self, kind: Kind) {
         // Both a whiteout and what took its place are there after a crash in the portable encoding.
         if self.upper.is_none_or(|earlier| earlier == Kind::Whiteout) {
@@ -142,6 +174,8 @@ pub(super) struct Tables {
     pub(super) lowers: Vec<LowerLayer>,
     nodes: HashMap<Node, NodeState>,
     next: Node,
+    /// Names looked for in a directory before it is listed.
+    most_probes: usize,
     handles: HashMap<(Node, Place), Arc<Directory>>,
     /// Inode numbers told for files of the upper with several names, by the host's identity.
     pub(super) linked: HashMap<(u64, u64), u64>,
@@ -158,10 +192,10 @@ impl Tables {
         upper: Option<Directory>,
         work: Option<Arc<Directory>>,
         lowers: Vec<LowerLayer>,
+        encoding: Encoding,
     ) -> Self {
         let place = if upper.is_some() { Place::Upper } else { Place::Lower(0) };
-        let data =
-            Data::Directory(DirectoryState { lowers: (0..lowers.len()).collect(), children: None });
+        let data = Data::Directory(DirectoryState::of((0..lowers.len()).collect()));
         let root = NodeState {
             parent: ROOT,
             name: Name::default(),
@@ -178,6 +212,7 @@ impl Tables {
             lowers,
             nodes: HashMap::from([(ROOT, root)]),
             next: ROOT + 1,
+            most_probes: if encoding.finds_names() { PROBES } else { 0 },
             handles: HashMap::new(),
             linked: HashMap::new(),
             orphans: Vec::new(),
@@ -250,59 +285,92 @@ impl Tables {
         self.handles.clear();
     }
 
-    /// The names in a directory, hidden ones included.
-    pub(super) fn children(&mut self, directory: Node) -> FsResult<&mut HashMap<Name, Child>> {
-        let state = self.node(directory)?;
-        match &state.data {
-            Data::Directory(data) if data.children.is_none() => self.load(directory)?,
-            Data::Directory(_) => {}
-            _ => return Err(FsError::NotDirectory),
-        }
-        match &mut self.node_mut(directory)?.data {
-            Data::Directory(DirectoryState { children: Some(children), .. }) => Ok(children),
-            _ => Err(FsError::NotFound),
+    fn directory_state(&mut self, node: Node) -> FsResult<&mut DirectoryState> {
+        match &mut self.node_mut(node)?.data {
+            Data::Directory(data) => Ok(data),
+            _ => Err(FsError::NotDirectory),
         }
     }
 
-    fn load(&mut self, node: Node) -> FsResult<()> {
-        let state = self.node(node)?;
-        let Data::Directory(data) = &state.data else { return Err(FsError::NotDirectory) };
-        let (candidates, in_upper) = (data.lowers.clone(), state.place == Place::Upper);
-        let mut children: HashMap<Name, Child> = HashMap::new();
-        let mut lowers = Vec::new();
-        let mut hidden = false;
-        if in_upper {
-            let directory = self.directory(node, Place::Upper)?;
-            let entries;
-            (entries, hidden) = directory.listing()?;
-            for entry in entries {
-                children.entry(entry.name).or_default().add_upper(entry.kind);
+    /// The names in a directory, hidden ones included.
+    pub(super) fn children(&mut self, directory: Node) -> FsResult<&mut HashMap<Name, Child>> {
+        if !self.directory_state(directory)?.listed {
+            self.list(directory)?;
+        }
+        Ok(&mut self.directory_state(directory)?.children)
+    }
+
+    /// What a directory has by a name, or had hidden.
+    fn child(&mut self, directory: Node, name: &[u8]) -> FsResult<Option<&mut Child>> {
+        let most_probes = self.most_probes;
+        let data = self.directory_state(directory)?;
+        if !data.listed && !data.children.contains_key(name) {
+            if data.probes < most_probes {
+                data.probes += 1;
+                self.probe(directory, name)?;
+            } else {
+                self.list(directory)?;
             }
         }
-        for layer in candidates {
-            if hidden {
+        Ok(self.directory_state(directory)?.children.get_mut(name))
+    }
+
+    /// Looks for one name, no further down than to what hides the rest.
+    fn probe(&mut self, node: Node, name: &[u8]) -> FsResult<()> {
+        let mut child = Child::default();
+        let layers = self.layers(node)?;
+        for (position, &place) in layers.iter().enumerate() {
+            let directory = self.directory(node, place)?;
+            if let Some(kind) = directory.find(name)? {
+                child.add(kind, place);
+            }
+            let is_last = position + 1 == layers.len();
+            if child.is_closed() || (!is_last && node != ROOT && directory.is_opaque()?) {
                 break;
             }
-            let directory = self.directory(node, Place::Lower(layer))?;
-            let entries;
-            (entries, hidden) = directory.listing()?;
-            for entry in entries {
-                children.entry(entry.name).or_default().add_lower(entry.kind, layer);
-            }
-            lowers.push(layer);
         }
-        children.retain(|_, child| {
-            child.lower.take_if(|lower| lower.kind == Kind::Whiteout);
-            child.upper.is_some() || child.lower.is_some()
-        });
-        self.node_mut(node)?.data =
-            Data::Directory(DirectoryState { lowers, children: Some(children) });
+        if child.is_something() {
+            self.directory_state(node)?.children.insert(name.into(), child);
+        }
         Ok(())
+    }
+
+    /// Reads all names of a directory.
+    fn list(&mut self, node: Node) -> FsResult<()> {
+        let mut children: HashMap<Name, Child> = HashMap::new();
+        let mut lowers = Vec::new();
+        for place in self.layers(node)? {
+            let (entries, hides_rest) = self.directory(node, place)?.listing()?;
+            for entry in entries {
+                children.entry(entry.name).or_default().add(entry.kind, place);
+            }
+            if let Place::Lower(layer) = place {
+                lowers.push(layer);
+            }
+            if hides_rest {
+                break;
+            }
+        }
+        children.retain(|_, child| child.is_something());
+        let data = self.directory_state(node)?;
+        for (name, known) in data.children.drain().filter(|(_, known)| known.node.is_some()) {
+            children.entry(name).or_default().node = known.node;
+        }
+        (data.lowers, data.children, data.listed) = (lowers, children, true);
+        Ok(())
+    }
+
+    /// Where a directory may be, the topmost first.
+    fn layers(&mut self, directory: Node) -> FsResult<Vec<Place>> {
+        let upper = self.node(directory)?.place == Place::Upper;
+        let lowers = &self.directory_state(directory)?.lowers;
+        let upper = upper.then_some(Place::Upper).into_iter();
+        Ok(upper.chain(lowers.iter().copied().map(Place::Lower)).collect())
     }
 
     /// The node of a visible name.
     pub(super) fn lookup(&mut self, parent: Node, name: &[u8]) -> FsResult<Node> {
-        let child = self.children(parent)?.get(name).ok_or(FsError::NotFound)?;
+        let child = self.child(parent, name)?.ok_or(FsError::NotFound)?;
         if let Some(node) = child.node {
             return Ok(node);
         }
@@ -329,13 +397,13 @@ impl Tables {
         let node = self.next;
         self.next += 1;
         let data = match kind {
-            Kind::Directory => Data::Directory(DirectoryState { lowers, children: None }),
+            Kind::Directory => Data::Directory(DirectoryState::of(lowers)),
             Kind::File => Data::File(FileState::default()),
             Kind::Symlink => Data::Symlink(None),
             _ => Data::Other,
         };
         let name = Name::from(name);
-        self.children(parent)?.entry(name.clone()).or_default().node = Some(node);
+        self.directory_state(parent)?.children.entry(name.clone()).or_default().node = Some(node);
         let state =
             NodeState { parent, name, kind, place, removed: false, inode: None, stat: None, data };
         self.nodes.insert(node, state);
@@ -394,7 +462,7 @@ impl Tables {
             _ => None,
         };
         let (parent, name, kind) = (state.parent, state.name.clone(), state.kind);
-        self.children(parent)?.entry(name).or_default().upper = Some(kind);
+        self.directory_state(parent)?.children.entry(name).or_default().upper = Some(kind);
         if let Some(moved) = readers {
             let copy = self.open_here(node, false)?;
             // Nobody but this function sets it, and a file moves once.
