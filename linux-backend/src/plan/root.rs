@@ -99,16 +99,13 @@ pub(super) fn path_string(path: &Path) -> Result<CString> {
 
 fn common_ancestor<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> PathBuf {
     paths
-        .map(|path| path.parent().unwrap_or(path).to_owned())
-        .reduce(|common, path| {
-            common
-                .components()
-                .zip(path.components())
-                .take_while(|(a, b)| a == b)
-                .map(|(a, _)| a)
-                .collect()
+        .map(|path| path.parent().unwrap_or(path))
+        .fold(None, |common: Option<&Path>, path| match common {
+            None => Some(path),
+            Some(common) => common.ancestors().find(|ancestor| path.starts_with(ancestor)),
         })
-        .unwrap_or_default()
+        .unwrap_or_else(|| Path::new(""))
+        .to_owned()
 }
 
 /// The data of mount(2), where commas separate options and colons lowers.
