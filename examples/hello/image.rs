@@ -3,7 +3,6 @@
 
 use std::{
     env,
-    error::Error,
     ffi::OsString,
     fmt::Write as _,
     fs,
@@ -14,7 +13,7 @@ use std::{
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
+use super::Result;
 
 const SOURCES: &str = "examples/hello";
 const NAME: &str = "docker.io/library/hello:latest";
@@ -23,7 +22,8 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
-fn main() -> Result<()> {
+/// Writes the archive to `hello.tar` in the directory for what is built.
+pub(super) fn build() -> Result<()> {
     println!("cargo::rerun-if-changed={SOURCES}");
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
     let sources = Path::new(SOURCES);

@@ -4,7 +4,7 @@ use silo_layers::{Reference, Source, Store};
 
 use crate::failure::Result;
 
-/// An OCI archive, made by `examples/hello/build.rs`.
+/// An OCI archive, made by `examples/hello/image.rs`.
 const ARCHIVE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hello.tar"));
 const NAME: &str = "docker.io/library/hello:latest";
 
