@@ -1,4 +1,4 @@
-//! `silo supervise ROOT ID`: the process beside each running container. Not for people.
+//! `silo supervise ROOT ID BACKEND`: the process beside each running container. Not for people.
 
 use std::{
     env,
@@ -22,20 +22,22 @@ const SUPERVISE: &str = "supervise";
 pub(crate) struct Supervise {
     root: PathBuf,
     id: String,
+    backend: String,
 }
 
 impl Supervise {
     /// Reads this process's command line, where it is this verb's. Every container waits for
     /// it, and the definition of all other verbs takes longer to build than all the rest.
     pub(crate) fn from_args() -> Option<Self> {
-        let args: Vec<OsString> = env::args_os().take(5).collect();
+        let args: Vec<OsString> = env::args_os().take(6).collect();
         Self::parse(&args)
     }
 
     fn parse(args: &[OsString]) -> Option<Self> {
-        let [_, verb, root, id] = args else { return None };
+        let [_, verb, root, id, backend] = args else { return None };
         (verb == SUPERVISE).then_some(())?;
-        Some(Self { root: root.into(), id: id.to_str()?.to_owned() })
+        let [id, backend] = [id, backend].map(|arg| arg.to_str().map(str::to_owned));
+        Some(Self { root: root.into(), id: id?, backend: backend? })
     }
 
     pub(crate) fn run(self) -> ExitCode {
@@ -47,7 +49,8 @@ impl Supervise {
         let _ = self.root.ancestors().last().map(env::set_current_dir);
         // The one who started it is told of a failure; there is nobody else.
         let done = Context::new(Some(self.root)).ok().and_then(|context| {
-            silo_engine::supervise(context.root(), &self.id, &context.backends()).ok()
+            let backends = context.backends();
+            silo_engine::supervise(context.root(), &self.id, &self.backend, &backends).ok()
         });
         done.map_or(ENGINE_FAILED, |()| 0)
     }
@@ -64,12 +67,18 @@ pub(crate) fn launcher(root: &Path) -> Result<Box<dyn Launch>> {
 struct Launcher(SupervisorCommand);
 
 impl Launch for Launcher {
-    fn launch(&self, id: &str, stdin: PipeReader, stdout: PipeWriter) -> io::Result<Reap> {
+    fn launch(
+        &self,
+        id: &str,
+        backend: &str,
+        stdin: PipeReader,
+        stdout: PipeWriter,
+    ) -> io::Result<Reap> {
         #[cfg(target_os = "linux")]
-        if let Some(reap) = self.respawn(id, &stdin, &stdout)? {
+        if let Some(reap) = self.respawn([id, backend], &stdin, &stdout)? {
             return Ok(reap);
         }
-        self.0.launch(id, stdin, stdout)
+        self.0.launch(id, backend, stdin, stdout)
     }
 }
 
@@ -78,13 +87,14 @@ impl Launcher {
     /// A copy of this process, where that does: it is there in a tenth of the time.
     fn respawn(
         &self,
-        id: &str,
+        container: [&str; 2],
         stdin: &PipeReader,
         stdout: &PipeWriter,
     ) -> io::Result<Option<Reap>> {
         use rustix::process::{WaitOptions, waitpid};
         let program = self.0.program.clone().into_os_string();
-        let args = [&[program], self.0.args.as_slice(), &[id.into()]].concat();
+        let container = container.map(OsString::from);
+        let args = [&[program], self.0.args.as_slice(), &container].concat();
         let main =
             |args: &[OsString]| Supervise::parse(args).map_or(ENGINE_FAILED, Supervise::supervise);
         let (stdin, stdout) = (stdin.try_clone()?.into(), stdout.try_clone()?.into());

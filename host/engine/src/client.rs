@@ -21,16 +21,22 @@ use crate::{
 
 /// How supervisors are started.
 pub trait Launch: Send + Sync {
-    /// Starts a process that calls [`crate::supervise`] for container `id`, with `stdin` and
-    /// `stdout` as its own. What is returned waits for its end.
-    fn launch(&self, id: &str, stdin: PipeReader, stdout: PipeWriter) -> io::Result<Reap>;
+    /// Starts a process that calls [`crate::supervise`] for container `id` and the backend of this
+    /// name, with `stdin` and `stdout` as its own. What is returned waits for its end.
+    fn launch(
+        &self,
+        id: &str,
+        backend: &str,
+        stdin: PipeReader,
+        stdout: PipeWriter,
+    ) -> io::Result<Reap>;
 }
 
 /// Waits for a supervisor's end. What it exits with says nothing that its words did not.
 pub type Reap = Box<dyn FnOnce() + Send>;
 
 /// Supervisors in processes of a program that calls [`crate::supervise`] with the root that it
-/// knows from `args`, and the container's id, which follows them.
+/// knows from `args`, and with the container's id and backend, which follow them.
 #[derive(Clone, Debug)]
 pub struct SupervisorCommand {
     /// The program: as a rule this one.
@@ -40,9 +46,15 @@ pub struct SupervisorCommand {
 }
 
 impl Launch for SupervisorCommand {
-    fn launch(&self, id: &str, stdin: PipeReader, stdout: PipeWriter) -> io::Result<Reap> {
+    fn launch(
+        &self,
+        id: &str,
+        backend: &str,
+        stdin: PipeReader,
+        stdout: PipeWriter,
+    ) -> io::Result<Reap> {
         let mut process = Command::new(&self.program);
-        process.args(&self.args).arg(id);
+        process.args(&self.args).args([id, backend]);
         process.stdin(stdin).stdout(stdout).stderr(Stdio::null());
         #[cfg(windows)]
         {
@@ -262,17 +274,18 @@ impl Drop for Supervisor {
     }
 }
 
-/// Starts a process that will supervise container `id`. It looks at nothing of the container,
-/// which need not exist yet, until [`Supervisor::start`].
+/// Starts a process that will supervise container `id` on `backend`. It looks at nothing of the
+/// container, which need not exist yet, until [`Supervisor::start`].
 pub(crate) fn supervisor(
     launch: &dyn Launch,
     containers: &Containers,
     id: &str,
+    backend: &str,
 ) -> Result<Supervisor> {
     let launched = || {
         let (stdin, input) = io::pipe()?;
         let (output, stdout) = io::pipe()?;
-        Ok((launch.launch(id, stdin, stdout)?, (input, output)))
+        Ok((launch.launch(id, backend, stdin, stdout)?, (input, output)))
     };
     let (reap, pipes) =
         launched().map_err(|source| Error::Supervisor { step: "start the supervisor", source })?;

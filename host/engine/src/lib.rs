@@ -30,7 +30,7 @@
 //! session.follow(&mut dyn Write, &mut dyn Write) -> Result<Exit>     for those about to exit
 //! control.stdin(&[u8]), .close_stdin(), .signal(Signal), .resize(TerminalSize) -> Result<()>
 //!
-//! supervise(root: &Path, id: &str, &[Arc<dyn IsolationBackend>]) -> Result<()>   hidden verb
+//! supervise(root: &Path, id, backend, &[Arc<dyn IsolationBackend>]) -> Result<()>   hidden verb
 //! ```
 //!
 //! A `query` is a name, an id or the beginning of one.

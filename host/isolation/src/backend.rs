@@ -26,6 +26,10 @@ pub trait IsolationBackend: Send + Sync {
     /// Touches nothing.
     fn admit(&self, bundle: &Bundle) -> Vec<Refusal>;
 
+    /// Does what every sandbox needs, in a process that is about to make one and waits to be told
+    /// which. Touches nothing of the host; what fails here fails in [`create`](Self::create), too.
+    fn warm_up(&self) {}
+
     /// Makes the sandbox of an admitted bundle, ready to start. No instruction of the guest has
     /// run when it returns. On failure nothing is left behind.
     ///

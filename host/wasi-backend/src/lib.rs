@@ -90,6 +90,10 @@ impl IsolationBackend for WasiBackend {
         admit::refusals(bundle)
     }
 
+    fn warm_up(&self) {
+        let _ = self.compiler();
+    }
+
     fn create(&self, bundle: &Bundle, stdio: Stdio) -> Result<Box<dyn Sandbox>> {
         let Stdio::Pipes { stdin, stdout, stderr } = stdio else {
             return Err(Error::Unsupported { what: admit::NO_TERMINAL.to_owned() });

@@ -16,7 +16,7 @@ use crate::{
 /// What a container is made of.
 pub(super) struct Ingredients {
     image: Image,
-    backend: Arc<dyn IsolationBackend>,
+    pub(super) backend: Arc<dyn IsolationBackend>,
     /// Keeps the image until the container's record does.
     _pin: Pin,
 }

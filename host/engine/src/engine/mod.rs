@@ -77,7 +77,8 @@ impl Engine {
     pub fn run(&self, options: &CreateOptions, attach: Attach) -> Result<Session> {
         let (id, ingredients) = (names::random_id()?, self.gather(options)?);
         // It comes up beside the container's making.
-        let supervisor = client::supervisor(&*self.launch, &self.containers, &id)?;
+        let backend = ingredients.backend.name();
+        let supervisor = client::supervisor(&*self.launch, &self.containers, &id, backend)?;
         // Nobody hears of such a container before it ends, and its end is the end of it.
         let durability =
             if options.auto_remove { Durability::Volatile } else { Durability::Synced };
@@ -92,8 +93,8 @@ impl Engine {
             let hint = "it runs already; `silo logs -f` shows its output";
             return Err(wrong_state(&summary, hint));
         }
-        let id = &summary.container.id;
-        let supervisor = client::supervisor(&*self.launch, &self.containers, id)?;
+        let (id, backend) = (&summary.container.id, &summary.container.backend);
+        let supervisor = client::supervisor(&*self.launch, &self.containers, id, backend)?;
         supervisor.start(attach).inspect_err(|_| self.clear(id))
     }
 

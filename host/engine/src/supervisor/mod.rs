@@ -43,11 +43,20 @@ const DEFAULT_SIZE: TerminalSize = TerminalSize { rows: 24, columns: 80 };
 
 /// Runs container `id` of the store at `root` to its end, in the process that
 /// [`Launch`](crate::Launch) starts. Speaks with its starter over this process's stdin and stdout.
-/// Errors have been told to the starter when it returns.
-pub fn supervise(root: &Path, id: &str, backends: &[Arc<dyn IsolationBackend>]) -> Result<()> {
+/// Errors have been told to the starter when it returns. The container is for the backend called
+/// `backend`, as its starter knows before there is a container.
+pub fn supervise(
+    root: &Path,
+    id: &str,
+    backend: &str,
+    backends: &[Arc<dyn IsolationBackend>],
+) -> Result<()> {
     streams::leave_terminal();
     let (mut input, output) = streams::own_streams()?;
     let starter = Peer::new(Box::new(output));
+    if let Ok(backend) = crate::backend(backends, backend) {
+        backend.warm_up();
+    }
     let Ok(Some(Request::Start(attach))) = protocol::read(&mut input) else {
         // It has given up, was killed, or is no starter.
         return abandon(root, id);
