@@ -5,7 +5,9 @@ use std::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::support::{Silo, data, host::text, wait_until};
+use serde_json::json;
+
+use crate::support::{Layout, Silo, data, host::text, layout::File, wait_until};
 
 fn load_and_run(archive: &str, name: &str) {
     let Some(archive) = data(archive) else { return };
@@ -54,6 +56,26 @@ fn an_archive_loads_from_standard_input() {
     let ended = silo.with_input(&["load"], &std::fs::read(archive).unwrap());
     assert_eq!(ended.code, 0, "{ended:?}");
     assert_eq!(silo.ok(&["run", "--rm", "busybox:archive", "echo", "here"]), "here");
+}
+
+#[test]
+fn a_layer_that_hides_all_below_hides_it_from_everyone() {
+    let Some(busybox) = data("busybox/layout") else { return };
+    let silo = Silo::new();
+    let mut layout = Layout::new();
+    let below = layout.layer(&[File::new("below", b""), File::new("bin/below", b"")]);
+    let opaque = layout.layer(&[File::new(".wh..wh..opq", b""), File::new("above", b"")]);
+    let layers = [vec![below, opaque], layout.layers_of(&busybox)].concat();
+    let image = layout.image("linux/amd64", &layers, &json!({}));
+    layout.name("opaque", image).load(&silo);
+    let list = ["run", "--network", "none", "--name", "lists", "opaque", "find", "/", "-xdev"];
+    let seen = silo.ok(&list);
+    let exported = silo.command(&["export", "lists"]).output().expect("export").stdout;
+    let exported = String::from_utf8_lossy(&exported);
+    for (name, there) in [("above", true), ("below", false)] {
+        assert_eq!(seen.contains(name), there, "{seen}");
+        assert_eq!(exported.contains(name), there, "{name} in the export");
+    }
 }
 
 #[test]

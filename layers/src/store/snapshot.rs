@@ -1,11 +1,12 @@
 //! Snapshots of images.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, io, path::Path};
 
 use super::{Store, Work};
 use crate::{
     Digest, Image, Lower, Snapshot,
     error::{Error, Result},
+    tree::{Directory, Encoding},
 };
 
 /// The digest of an archive of nothing: two empty blocks.
@@ -33,7 +34,8 @@ impl Store {
     }
 
     /// The layers' trees, the topmost first. Of a layer that occurs twice the lower one has no
-    /// effect, and overlayfs refuses it.
+    /// effect, and overlayfs refuses it. Below one whose root is opaque there is nothing to see, which
+    /// overlayfs does not know: it looks at the marks of directories that it finds by their names.
     pub(super) fn lowers(&self, image: &Image) -> Result<Vec<Lower>> {
         let mut seen: BTreeSet<Digest> = BTreeSet::new();
         let mut lowers = Vec::new();
@@ -43,10 +45,19 @@ impl Store {
                 continue;
             }
             let path = self.layer_path(diff_id);
-            if !path.exists() {
-                self.restore_layer(&Work::new(self)?, descriptor, diff_id)?;
-            }
+            let is_opaque = || Directory::is_root_opaque(&path, Encoding::host());
+            let hides_rest = match is_opaque() {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.restore_layer(&Work::new(self)?, descriptor, diff_id)?;
+                    is_opaque()
+                }
+                result => result,
+            };
+            let hides_rest = hides_rest.map_err(Error::io("look at", &path))?;
             lowers.push(Lower { diff_id, path });
+            if hides_rest {
+                break;
+            }
         }
         Ok(lowers)
     }
@@ -55,7 +66,7 @@ impl Store {
 /// Gives a new upper the mode and owner of the topmost layer's root: they are the container's root
 /// directory's.
 #[cfg(unix)]
-fn inherit(layer: &Path, upper: &Path) -> std::io::Result<()> {
+fn inherit(layer: &Path, upper: &Path) -> io::Result<()> {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 
     let (root, own) = (fs::metadata(layer)?, fs::metadata(upper)?);
@@ -66,6 +77,6 @@ fn inherit(layer: &Path, upper: &Path) -> std::io::Result<()> {
 }
 
 #[cfg(not(unix))]
-fn inherit(_layer: &Path, _upper: &Path) -> std::io::Result<()> {
+fn inherit(_layer: &Path, _upper: &Path) -> io::Result<()> {
     Ok(())
 }

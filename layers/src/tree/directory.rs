@@ -72,6 +72,15 @@ impl Directory {
         Ok(Self { dir: Dir::open_ambient_dir(path, ambient_authority())?, encoding })
     }
 
+    /// Whether the root of the tree at `path` of the host hides what lowers have, for less than it
+    /// costs to open it.
+    pub(crate) fn is_root_opaque(path: &Path, encoding: Encoding) -> io::Result<bool> {
+        match encoding {
+            Encoding::Overlay => overlay::is_opaque_path(path),
+            Encoding::Portable => Self::open_root(path, encoding)?.is_opaque(),
+        }
+    }
+
     /// The encoding that this tree has.
     #[must_use]
     pub const fn encoding(&self) -> Encoding {

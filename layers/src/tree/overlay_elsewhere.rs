@@ -34,6 +34,10 @@ pub(super) fn is_opaque(_: &Dir) -> io::Result<bool> {
     unsupported()
 }
 
+pub(super) fn is_opaque_path(_: &Path) -> io::Result<bool> {
+    unsupported()
+}
+
 pub(super) fn set_opaque(_: &Dir) -> io::Result<()> {
     unsupported()
 }

@@ -106,8 +106,19 @@ pub(super) fn is_opaque(dir: &Dir) -> io::Result<bool> {
 }
 
 fn is_marked_opaque(directory: &OwnedFd) -> io::Result<bool> {
+    is_opaque_mark(|value| fs::fgetxattr(directory, opaque_attribute(), value))
+}
+
+/// The same of a path of the host.
+pub(super) fn is_opaque_path(path: &Path) -> io::Result<bool> {
+    is_opaque_mark(|value| fs::lgetxattr(path, opaque_attribute(), value))
+}
+
+fn is_opaque_mark(
+    read: impl FnOnce(&mut [u8; 1]) -> rustix::io::Result<usize>,
+) -> io::Result<bool> {
     let mut value = [0; 1];
-    match fs::fgetxattr(directory, opaque_attribute(), &mut value) {
+    match read(&mut value) {
         Ok(length) => Ok(length == 1 && value == *b"y"),
         Err(Errno::NODATA | Errno::RANGE | Errno::OPNOTSUPP) => Ok(false),
         Err(errno) => Err(errno.into()),

@@ -473,6 +473,35 @@ fn layers_of_an_image_are_listed_once_from_the_top() {
 }
 
 #[test]
+fn layers_below_an_opaque_root_are_left_out() {
+    let fixture = Fixture::new();
+    let (below, above) = (tar("below"), archive(&[(".wh..wh..opq", b""), ("above", b"")]));
+    let (below_id, above_id) = (Digest::of(&below), Digest::of(&above));
+    let config = format!(
+        r#"{{"architecture":"amd64","os":"linux","rootfs":{{"type":"layers","diff_ids":["{below_id}","{above_id}"]}}}}"#
+    );
+    let manifest = br#"[{"Config":"c","RepoTags":["app"],"Layers":["1.tar","2.tar"]}]"#;
+    let files: [(&str, &[u8]); 4] = [
+        ("c", config.as_bytes()),
+        ("1.tar", &below),
+        ("2.tar", &above),
+        ("manifest.json", manifest),
+    ];
+    fixture.load(&archive(&files)).unwrap();
+    let image = fixture.store.resolve("app", &[]).unwrap();
+    let found = |dir: &str| -> Vec<Digest> {
+        let dir = fixture.dir.path().join(dir);
+        fs::create_dir(&dir).unwrap();
+        let lowers = fixture.store.snapshot(&image, &dir).unwrap().lowers;
+        lowers.iter().map(|lower| lower.diff_id).collect()
+    };
+    assert_eq!(found("one"), [above_id]);
+    // Also when it was lost and is unpacked again.
+    files::remove_tree(&fixture.store.layer_path(above_id)).unwrap();
+    assert_eq!(found("two"), [above_id]);
+}
+
+#[test]
 fn an_exact_platform_comes_before_one_that_will_do() {
     let fixture = Fixture::new();
     for (name, platform) in [("a", "wasip2/wasm"), ("b", "wasip1/wasm"), ("c", "wasi/wasm")] {
