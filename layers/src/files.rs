@@ -18,16 +18,42 @@ pub(crate) fn sync_dir(path: &Path) -> Result<()> {
     File::open(path).and_then(|dir| dir.sync_all()).map_err(Error::io("sync", path))
 }
 
+/// A file that is about to take another's place, on the same file system.
+#[must_use]
+pub(crate) struct New<'a> {
+    path: &'a Path,
+    file: File,
+}
+
+impl<'a> New<'a> {
+    /// Writes it, where something else may be left of an earlier attempt.
+    pub(crate) fn write(path: &'a Path, content: &[u8]) -> Result<Self> {
+        let file = File::create(path).and_then(|mut file| {
+            file.write_all(content)?;
+            Ok(file)
+        });
+        Ok(Self { path, file: file.map_err(Error::io("write", path))? })
+    }
+
+    /// Makes its content durable, which it has to be before it is put.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.file.sync_all().map_err(Error::io("write", self.path))
+    }
+
+    /// Replaces the file `target` in one step.
+    pub(crate) fn put(self, target: &Path) -> Result<()> {
+        // Windows moves no file that is open.
+        drop(self.file);
+        fs::rename(self.path, target).map_err(Error::io("replace", target))?;
+        target.parent().map_or(Ok(()), sync_dir)
+    }
+}
+
 /// Replaces the file `path` in one step, by way of `temporary` on the same file system.
 pub(crate) fn replace(path: &Path, temporary: &Path, content: &[u8]) -> Result<()> {
-    let write = || {
-        let mut file = File::create(temporary)?;
-        file.write_all(content)?;
-        file.sync_all()
-    };
-    write().map_err(Error::io("write", temporary))?;
-    fs::rename(temporary, path).map_err(Error::io("replace", path))?;
-    path.parent().map_or(Ok(()), sync_dir)
+    let new = New::write(temporary, content)?;
+    new.sync()?;
+    new.put(path)
 }
 
 /// Makes a directory, and the ones above it, that no other user may enter. Each new one is durable.

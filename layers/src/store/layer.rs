@@ -149,7 +149,7 @@ impl Store {
             self.read_layer(work, archive, &what, Some(diff_id), Form::of(layer))?;
         check_diff_id(&what, Some(diff_id), passed.diff_id)?;
         work.made().trees.extend(tree.map(|tree| (diff_id, tree)));
-        self.settle(work)
+        self.settle(work).map(drop)
     }
 }
 

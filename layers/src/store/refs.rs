@@ -4,7 +4,7 @@ use std::{collections::HashMap, fs};
 
 use oci_spec::image::{Descriptor, ImageIndex, MediaType};
 
-use super::{Pin, Store, Work};
+use super::{Pin, Store, Work, work::Settled};
 use crate::{
     Digest, Reference,
     error::{Error, Result},
@@ -33,27 +33,34 @@ impl Store {
         index.manifests().iter().cloned().map(entry).collect()
     }
 
-    /// Settles the work, then changes `index.json` in one step, or leaves it as it was if `change`
-    /// fails. What it leads to is durable before, whichever process put it there.
+    /// Settles the work and changes `index.json` in one step, or does nothing if `change` fails. What
+    /// the index leads to is durable before, whichever process put it there.
     pub(crate) fn change_entries<T>(
         &self,
         work: &Work,
         change: impl FnOnce(&mut Vec<Entry>) -> Result<T>,
     ) -> Result<T> {
-        self.settle(work)?;
         let _lock = Pin::exclusive(&self.root.join("index.lock"))?;
         let before = self.entries()?;
         let mut entries = before.clone();
         let result = change(&mut entries)?;
-        if entries != before {
-            let index = index_of(entries.into_iter().map(|entry| entry.descriptor).collect());
-            let content = serde_json::to_vec(&index)
-                .map_err(|source| Error::Malformed { what: "the index".to_owned(), source })?;
-            for directory in ["blobs/sha256", "layers"] {
-                files::sync_dir(&self.root.join(directory))?;
-            }
-            files::replace(&self.root.join("index.json"), &work.path("index.json"), &content)?;
+        if entries == before {
+            self.settle(work)?;
+            return Ok(result);
         }
+        let index = index_of(entries.into_iter().map(|entry| entry.descriptor).collect());
+        let content = serde_json::to_vec(&index)
+            .map_err(|source| Error::Malformed { what: "the index".to_owned(), source })?;
+        // Beside what it leads to, so that the disk has to be waited for once.
+        let path = work.path("index.json");
+        let new = files::New::write(&path, &content)?;
+        if self.settle(work)? == Settled::Nothing {
+            new.sync()?;
+        }
+        for directory in ["blobs/sha256", "layers"] {
+            files::sync_dir(&self.root.join(directory))?;
+        }
+        new.put(&self.root.join("index.json"))?;
         Ok(result)
     }
 }

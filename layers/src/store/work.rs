@@ -38,6 +38,15 @@ pub(super) struct Made {
     pub(super) trees: BTreeMap<Digest, PathBuf>,
 }
 
+/// What [`Store::settle`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// There was nothing to put in its place.
+    Nothing,
+    /// All that was in the work's directory is durable.
+    Synced,
+}
+
 impl Work {
     pub(crate) fn new(store: &Store) -> Result<Self> {
         let tmp = store.root.join("tmp");
@@ -74,12 +83,13 @@ impl Work {
 }
 
 impl Store {
-    /// Puts all that was made in its place. It is synced first and at once, however much it is; its
-    /// names are durable once an index leads to it ([`Store::change_entries`]).
-    pub(crate) fn settle(&self, work: &Work) -> Result<()> {
+    /// Puts all that was made in its place. It is synced first and at once, however much it is, with
+    /// all else in the work's directory; its names are durable once an index leads to it
+    /// ([`Store::change_entries`]).
+    pub(crate) fn settle(&self, work: &Work) -> Result<Settled> {
         let Made { blobs, trees } = std::mem::take(&mut *work.made());
         if blobs.is_empty() && trees.is_empty() {
-            return Ok(());
+            return Ok(Settled::Nothing);
         }
         files::sync_tree(&work.path(""))?;
         for (digest, blob) in &blobs {
@@ -94,7 +104,7 @@ impl Store {
                 result => result?,
             }
         }
-        Ok(())
+        Ok(Settled::Synced)
     }
 }
 
