@@ -318,6 +318,30 @@ fn no_path_in_a_root_file_system_is_opened_by_its_string() {
     assert_none(&places(&sources, &words), "trees are reached through directory handles");
 }
 
+/// What is built of others' packages, each with its features, by a `cargo` command of these arguments.
+fn others_packages(arguments: &[&str]) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--locked", "--offline", "--no-dedupe", "--prefix=none"])
+        .arg("--format={p} [{f}]")
+        .args(arguments)
+        .current_dir(root())
+        .output()
+        .expect("cargo tree");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let listed = String::from_utf8(output.stdout).expect("UTF-8");
+    let is_others = |line: &&str| !line.starts_with("silo") && !line.starts_with("xtask");
+    listed.lines().filter(is_others).map(str::to_owned).collect()
+}
+
+/// wasmtime takes minutes to compile, and is compiled once more with each other set of features.
+#[test]
+fn tests_are_built_with_the_packages_that_the_program_is_built_with() {
+    let program = others_packages(&["--package=silo", "--edges=normal,build"]);
+    let all = others_packages(&["--workspace", "--edges=normal,build,dev"]);
+    let again: Vec<_> = program.difference(&all).cloned().collect();
+    assert_none(&again, "other features are enabled when only the program is built");
+}
+
 #[test]
 fn only_the_linux_backend_is_for_one_system() {
     let metadata = metadata();

