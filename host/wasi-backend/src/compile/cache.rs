@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! CACHE/<compatibility>/<module digest>.cwasm    the code, then its checksum
+//! CACHE/<compatibility>/<module digest>.seen     which file the checksum was right of
 //! CACHE/<compatibility>/<module digest>.lock     held while it is compiled
 //! CACHE/<compatibility>/keys/<key>               the digest of the module that a key names
 //! ```
@@ -106,21 +107,53 @@ impl Cache {
     }
 }
 
-/// Reads a file of compiled code through and compares its checksum.
+/// Compares the checksum of a file of compiled code, unless that was done before and the file is still
+/// the same: to read CPython's through takes longer than to start it.
 fn verify(path: &Path) -> io::Result<Option<Verified<'_>>> {
-    if !is_private(&fs::symlink_metadata(path)?, fs::Metadata::is_file) {
+    let metadata = fs::symlink_metadata(path)?;
+    if !is_private(&metadata, fs::Metadata::is_file) {
         return Ok(None);
     }
+    let (seen, identity) = (path.with_extension("seen"), identity(&metadata));
+    if identity.is_some() && fs::read_to_string(&seen).ok() == identity {
+        return Ok(Some(Verified(path)));
+    }
     let mut file = File::open(path)?;
-    let Some(length) = file.metadata()?.len().checked_sub(TRAILER as u64) else { return Ok(None) };
+    if !is_whole(&mut file)? {
+        return Ok(None);
+    }
+    if let Some(identity) = identity {
+        // What a crash of the host left of the file must not be taken for it.
+        let _ = file.sync_all().and_then(|()| replace(&seen, &[identity.as_bytes()]));
+    }
+    Ok(Some(Verified(path)))
+}
+
+/// Names a file and its content: whatever changes it changes its ctime (inode(7)), which nobody can
+/// set. `None` where the host has no such thing.
+#[cfg(unix)]
+fn identity(metadata: &fs::Metadata) -> Option<String> {
+    use std::os::unix::fs::MetadataExt as _;
+    let (device, inode, size) = (metadata.dev(), metadata.ino(), metadata.size());
+    let (seconds, nanoseconds) = (metadata.ctime(), metadata.ctime_nsec());
+    Some(format!("{device} {inode} {size} {seconds}.{nanoseconds:09}\n"))
+}
+
+#[cfg(not(unix))]
+fn identity(_: &fs::Metadata) -> Option<String> {
+    None
+}
+
+/// Reads a file of compiled code through and compares its checksum.
+fn is_whole(file: &mut File) -> io::Result<bool> {
+    let Some(length) = file.metadata()?.len().checked_sub(TRAILER as u64) else { return Ok(false) };
     let mut hasher = blake3::Hasher::new();
-    io::copy(&mut (&mut file).take(length), &mut hasher)?;
+    io::copy(&mut file.take(length), &mut hasher)?;
     let mut trailer = [0; TRAILER];
     file.seek(SeekFrom::Start(length))?;
     file.read_exact(&mut trailer)?;
     let (magic, checksum) = trailer.split_at(MAGIC.len());
-    let whole = magic == MAGIC && hasher.finalize() == *checksum;
-    Ok(whole.then_some(Verified(path)))
+    Ok(magic == MAGIC && hasher.finalize() == *checksum)
 }
 
 /// Writes a file so that it appears whole or not at all, but for a crash of the host, which the

@@ -7,17 +7,18 @@ use wasmtime::{Engine, component::Component};
 
 use super::Code;
 
-/// A file whose bytes this process has just found to be what a silo of this user compiled:
+/// A file whose bytes were found to be what a silo of this user compiled, and have not changed since:
 /// only [`super::cache`] makes one, after all of its checks.
 pub(super) struct Verified<'a>(pub(super) &'a Path);
 
 /// Maps compiled code into memory. An error means that it was made for another engine.
 pub(super) fn load(engine: &Engine, file: &Verified<'_>) -> wasmtime::Result<Component> {
     // SAFETY: the file must hold, unmodified, what `Component::serialize` returned, and stay
-    // so while it is mapped. Its checksum says that it is what `Cache::store` wrote. It is a
-    // regular file of this user in a directory of this user that nobody else may enter, so
-    // only this user, who could as well change this process, can have forged or can change
-    // it. silo never writes to a file under its final name: it renames new ones over it.
+    // so while it is mapped. Its checksum says that it is what `Cache::store` wrote, or said so
+    // before and the file has not changed since. It is a regular file of this user in a
+    // directory of this user that nobody else may enter, so only this user, who could as well
+    // change this process, can have forged or can change it. silo never writes to a file under
+    // its final name: it renames new ones over it.
     unsafe { Component::deserialize_file(engine, file.0) }
 }
 

@@ -38,6 +38,29 @@ fn code_is_compiled_once() {
     assert_eq!(fs::metadata(&file).unwrap().modified().unwrap(), made);
 }
 
+#[cfg(unix)]
+#[test]
+fn code_that_was_found_whole_is_read_through_again_when_it_changes() {
+    let (mut container, dir) = fresh();
+    run(&container);
+    let file = code(&dir);
+    let seen = file.with_extension("seen");
+    assert!(!seen.exists(), "nobody has looked at it yet");
+    for _ in 0..2 {
+        container.backend = WasiBackend::new(dir.clone());
+        run(&container);
+        assert!(seen.exists());
+    }
+    // In its place: the file has the same inode number and size.
+    let whole = fs::read(&file).unwrap();
+    let mut damaged = whole.clone();
+    damaged[whole.len() / 2] ^= 1;
+    fs::write(&file, &damaged).unwrap();
+    container.backend = WasiBackend::new(dir);
+    run(&container);
+    assert_ne!(fs::read(&file).unwrap(), damaged);
+}
+
 #[test]
 fn damaged_code_is_compiled_again_and_never_loaded() {
     let (mut container, dir) = fresh();
