@@ -79,8 +79,20 @@ pub(crate) fn make_private_dir(path: &Path) -> Result<()> {
 /// many files there are (syncfs(2)), file by file elsewhere.
 #[cfg(target_os = "linux")]
 pub(crate) fn sync_tree(path: &Path) -> Result<()> {
-    let sync = || Ok(rustix::fs::syncfs(File::open(path)?)?);
+    let sync = || sync_file_system(&File::open(path)?);
     sync().map_err(Error::io("sync", path))
+}
+
+/// Makes all durable that is on the file system of an open file (syncfs(2)).
+#[cfg(target_os = "linux")]
+pub(crate) fn sync_file_system(file: &File) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(file)?)
+}
+
+/// Nothing: there is no such call.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn sync_file_system(_: &File) -> io::Result<()> {
+    Ok(())
 }
 
 /// Makes the tree below `path` durable: all of its file system on Linux, which is one call however

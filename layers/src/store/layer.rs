@@ -92,7 +92,7 @@ impl Store {
         let Source { reader, what, blob, diff_id, form } = source;
         let size = blob.map(|(_, size)| size);
         progress(Progress::Started { layer: what.clone(), size });
-        let reader = Noting { reader, read: 0, noted: 0, progress: &mut *progress };
+        let reader = Noting { reader, read: 0, noted: 0, work, progress: &mut *progress };
         let mut input = Tee::new(reader, BlobWriter::new(work)?);
         let result = self.read_layer(work, &mut input, &what, diff_id, form);
         let Tee { writer: blob_writer, write_error, .. } = input;
@@ -191,6 +191,7 @@ struct Noting<'a> {
     reader: &'a mut dyn Read,
     read: u64,
     noted: u64,
+    work: &'a Work,
     progress: OnProgress<'a>,
 }
 
@@ -199,6 +200,7 @@ impl Read for Noting<'_> {
         let count = self.reader.read(buffer)?;
         self.read += count as u64;
         if self.read - self.noted >= STEP {
+            self.work.note_read(self.read - self.noted);
             self.noted = self.read;
             (self.progress)(Progress::Advanced { read: self.read });
         }

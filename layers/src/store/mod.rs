@@ -31,6 +31,7 @@ mod snapshot;
 mod tests;
 mod usage;
 mod work;
+mod writeback;
 
 use std::{
     fs,

@@ -12,7 +12,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use super::{Pin, Store};
+use super::{Pin, Store, writeback::Writeback};
 use crate::{
     Digest,
     budget::Budget,
@@ -27,6 +27,7 @@ pub(crate) struct Work {
     lock_path: PathBuf,
     lock: Option<Pin>,
     budget: Budget,
+    writeback: Writeback,
     made: Mutex<Made>,
 }
 
@@ -58,6 +59,7 @@ impl Work {
         let lock_path = dir.path().with_extension("lock");
         let lock = Pin::exclusive(&lock_path)?;
         Ok(Self {
+            writeback: Writeback::new(dir.path()),
             dir,
             lock_path,
             lock: Some(lock),
@@ -69,6 +71,11 @@ impl Work {
     /// How much may be decompressed.
     pub(crate) const fn budget(&self) -> &Budget {
         &self.budget
+    }
+
+    /// Notes that an archive was read so much further, in bytes.
+    pub(crate) fn note_read(&self, bytes: u64) {
+        self.writeback.note(bytes);
     }
 
     /// Where something of this name is made.
@@ -91,7 +98,7 @@ impl Store {
         if blobs.is_empty() && trees.is_empty() {
             return Ok(Settled::Nothing);
         }
-        files::sync_tree(&work.path(""))?;
+        work.writeback.finish()?;
         for (digest, blob) in &blobs {
             let target = self.blob_path(*digest);
             fs::rename(blob, &target).map_err(Error::io("create", &target))?;
