@@ -299,7 +299,7 @@ fn only_the_program_prints_reads_the_environment_or_exits() {
 
 #[test]
 fn no_path_in_a_root_file_system_is_opened_by_its_string() {
-    let sources = sources(&["layers/src/union", "layers/src/tree"]);
+    let sources = sources(&["layers/src/union", "layers/src/tree", "layers/src/copy/guest"]);
     let words = [
         "std::fs::File;",
         "std::fs::File::",

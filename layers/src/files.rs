@@ -142,7 +142,8 @@ fn open_up(path: &Path) -> io::Result<()> {
     open_up_below(&cap_std::fs::Dir::open_ambient_dir(parent, authority)?, Path::new(name))
 }
 
-fn open_up_below(parent: &cap_std::fs::Dir, name: &Path) -> io::Result<()> {
+/// Lets the owner into the directory `name` and every directory below it, following no link.
+pub(crate) fn open_up_below(parent: &cap_std::fs::Dir, name: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {
         use cap_std::fs::{Permissions, PermissionsExt as _};

@@ -88,6 +88,15 @@ impl Guest {
         }
     }
 
+    /// Whether it is a process still, though perhaps one that has ended: its number is no other's.
+    pub(crate) fn is_there(&self) -> Result<bool> {
+        match sys::send_signal(self.process.pidfd.as_fd(), 0) {
+            Ok(()) => Ok(true),
+            Err(Errno::SRCH) => Ok(false),
+            Err(errno) => Err(explain::step("look for the container's process")(errno)),
+        }
+    }
+
     /// Waits for it to end.
     pub(crate) fn wait(&self) -> Result<ExitStatus> {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);

@@ -8,7 +8,8 @@
 //! 3. `cgroup` makes the cgroups, `record` writes down what [`reclaim`] would have to remove.
 //! 4. `child`, cloned into new namespaces, follows the plan and waits just before execve(2);
 //!    `protocol` is what it and its parent say to each other.
-//! 5. `sandbox` lets it go, signals it, waits for it and removes what was made.
+//! 5. `sandbox` lets it go, signals it, waits for it and removes what was made; `exec` runs further
+//!    processes beside it, `files` shows what it has mounted.
 //!
 //! `policy` holds the defaults as tables ([`defaults`]). `sys` is the only place with `unsafe`.
 //!
@@ -26,6 +27,7 @@ mod child;
 mod exec;
 mod explain;
 mod facts;
+mod files;
 mod guest;
 mod plan;
 mod policy;

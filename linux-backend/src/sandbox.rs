@@ -3,14 +3,16 @@
 use std::{fs, path::PathBuf, sync::OnceLock};
 
 use silo_isolation::{
-    Bundle, Error, Exec, ExecProcess, Exit, Pause, Process, Result, Sandbox, Signal, Stats, Stdio,
-    Terminal,
+    Bundle, Error, Exec, ExecProcess, Exit, LiveFiles, Pause, Process, Result, Sandbox, Signal,
+    Stats, Stdio, Terminal,
 };
+use silo_layers::copy::GuestFiles;
 
 use crate::{
     cgroup::{Cgroup, Freezer},
     exec,
     facts::Facts,
+    files,
     guest::{self, Guest},
     plan::Namespaces,
     record::{self, stat_field},
@@ -92,8 +94,18 @@ impl Sandbox for LinuxSandbox {
         self.guest.terminal().map(|terminal| terminal as &dyn Terminal)
     }
 
+    fn files(&self) -> Option<&dyn LiveFiles> {
+        Some(self)
+    }
+
     fn pause(&self) -> Option<&dyn Pause> {
         Freezer::of(&self.cgroup).is_some().then_some(self as &dyn Pause)
+    }
+}
+
+impl LiveFiles for LinuxSandbox {
+    fn open(&self) -> Result<Box<dyn GuestFiles>> {
+        files::open(&self.guest).map(|files| Box::new(files) as Box<dyn GuestFiles>)
     }
 }
 

@@ -10,6 +10,7 @@ mod support;
 
 mod bad_input;
 mod changes;
+mod copies;
 mod crash;
 mod full_disk;
 mod hello;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::Args;
-use silo_engine::{CopySource, CopyTarget};
+use silo_engine::{CopyOptions, CopySource, CopyTarget};
 
 use crate::{
     context::Context,
@@ -19,9 +19,13 @@ use crate::{
 ///
 /// One side is CONTAINER:PATH, the other a path of the host, or - for a tar archive on stdin or
 /// stdout. A directory goes into a directory that exists, else under the new name; with /. at its end,
-/// what is in it. Into a container that runs nothing is copied.
+/// what is in it. Volumes are where they are mounted, in a container that runs what it has in memory,
+/// too.
 #[derive(Debug, Args)]
 pub(crate) struct Cp {
+    /// Keep users and groups, by number
+    #[arg(short = 'a', long)]
+    archive: bool,
     /// Follow the source where it is a symbolic link
     #[arg(short = 'L', long)]
     follow_link: bool,
@@ -44,22 +48,23 @@ enum Side<'a> {
 impl Cp {
     pub(crate) fn run(self, context: &Context) -> Result<ExitCode> {
         let engine = context.engine()?;
+        let options = CopyOptions { follow: self.follow_link, owners: self.archive };
         let skipped = match (Side::of(&self.source), Side::of(&self.target)) {
             (Side::Container { name, path }, Side::Host(host)) => {
-                engine.copy_from(name, path, CopyTarget::Path(&host), self.follow_link)?
+                engine.copy_from(name, path, CopyTarget::Path(&host), options)?
             }
             (Side::Container { name, path }, Side::Stream) => {
                 sink::write(None, |output| {
                     let target = CopyTarget::Archive(output);
-                    Ok(engine.copy_from(name, path, target, self.follow_link).map(drop)?)
+                    Ok(engine.copy_from(name, path, target, options).map(drop)?)
                 })?;
                 Vec::new()
             }
             (Side::Host(host), Side::Container { name, path }) => {
-                engine.copy_to(name, CopySource::Path(&host), path, self.follow_link)?
+                engine.copy_to(name, CopySource::Path(&host), path, options)?
             }
             (Side::Stream, Side::Container { name, path }) => {
-                engine.copy_to(name, CopySource::Archive(&mut stdin().lock()), path, false)?
+                engine.copy_to(name, CopySource::Archive(&mut stdin().lock()), path, options)?
             }
             (Side::Container { .. }, Side::Container { .. }) => {
                 return Err(Failure::new("cannot copy between containers").with_hint(

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    io::{self, PipeReader, PipeWriter, Read, Write},
+    io::{self, BufWriter, PipeReader, PipeWriter, Read, Write},
     mem,
     path::PathBuf,
     process::{Command, Stdio},
@@ -11,6 +11,7 @@ use std::{
 
 use interprocess::local_socket::Stream as Socket;
 use silo_isolation::{Exit, Signal, TerminalSize};
+use silo_layers::copy::{CopyIn, CopyOut};
 
 use crate::{
     Attach, Error, Result,
@@ -188,11 +189,11 @@ pub(crate) fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), NotFound | ConnectionRefused | ConnectionReset | BrokenPipe)
 }
 
+const SEND: &str = "send to the supervisor";
+
 fn send(writer: &mut dyn Write, request: &Request) -> Result<()> {
     match protocol::write(writer, request) {
-        Err(error) if !is_gone(&error) => {
-            Err(Error::Supervisor { step: "send to the supervisor", source: error })
-        }
+        Err(error) if !is_gone(&error) => Err(Error::Supervisor { step: SEND, source: error }),
         _ => Ok(()),
     }
 }
@@ -223,6 +224,39 @@ impl Connection {
         receive(&mut &*self.socket)
     }
 
+    /// Asks for an archive of the guest's files, to be read.
+    pub(crate) fn copy_out(mut self, id: &str, path: String, how: CopyOut) -> Result<Copying> {
+        send(&mut &*self.socket, &Request::CopyOut { path, how })?;
+        let first = self.next()?;
+        let id = short(id).to_owned();
+        let mut copying =
+            Copying { id, connection: self, chunk: Vec::new(), position: 0, outcome: None };
+        copying.accept(first)?;
+        Ok(copying)
+    }
+
+    /// Sends an archive that `pack` writes, to be unpacked at a path of the guest. What it returns,
+    /// and the paths of what was not unpacked.
+    pub(crate) fn copy_in<T>(
+        mut self,
+        id: &str,
+        path: String,
+        what: CopyIn,
+        pack: impl FnOnce(&mut dyn Write) -> Result<T>,
+    ) -> Result<(T, Vec<String>)> {
+        send(&mut &*self.socket, &Request::CopyIn { path, what })?;
+        let mut frames = BufWriter::with_capacity(CHUNK, Frames(&self.socket));
+        let packed = pack(&mut frames)?;
+        frames.flush().map_err(|source| Error::Supervisor { step: SEND, source })?;
+        drop(frames);
+        send(&mut &*self.socket, &Request::StdinClosed)?;
+        match self.next()? {
+            Some(Reply::Copied { skipped }) => Ok((packed, skipped)),
+            Some(Reply::Failed(failure)) => Err(failure.into()),
+            _ => Err(Error::SupervisorLost(short(id).to_owned())),
+        }
+    }
+
     /// Takes part in the session that the last answer said to have started.
     pub(crate) fn into_session(
         self,
@@ -234,6 +268,77 @@ impl Connection {
         let input: Box<dyn Write + Send> = Box::new(Shared(self.socket));
         let control = Control { endpoint, session, input: Arc::new(Mutex::new(Some(input))) };
         Session { id: id.to_owned(), reader: Box::new(reader), control, reap: None }
+    }
+}
+
+/// An archive as frames to a supervisor. One that takes no more has said why.
+struct Frames<'a>(&'a Socket);
+
+impl Write for Frames<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = bytes.len().min(CHUNK);
+        match protocol::write(&mut &*self.0, &Request::Stdin(bytes[..count].to_vec())) {
+            Err(error) if !is_gone(&error) => Err(error),
+            _ => Ok(count),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// An archive that a supervisor sends.
+pub(crate) struct Copying {
+    id: String,
+    connection: Connection,
+    chunk: Vec<u8>,
+    position: usize,
+    outcome: Option<Result<Vec<String>>>,
+}
+
+impl Copying {
+    fn accept(&mut self, reply: Option<Reply>) -> Result<()> {
+        (self.chunk, self.position) = (Vec::new(), 0);
+        match reply {
+            Some(Reply::Stdout(bytes)) => self.chunk = bytes,
+            Some(Reply::Copied { skipped }) => self.outcome = Some(Ok(skipped)),
+            Some(Reply::Failed(failure)) => return Err(failure.into()),
+            _ => return Err(Error::SupervisorLost(self.id.clone())),
+        }
+        Ok(())
+    }
+
+    /// How the copy ended, when `taken` is what became of what was read: the paths of what could not
+    /// be sent, too. A supervisor's failure is told rather than what it caused here.
+    pub(crate) fn finish<T>(mut self, taken: Result<T>) -> Result<(T, Vec<String>)> {
+        if taken.is_ok() {
+            // What follows the archive's end is no part of it; how it went comes last.
+            let _ = io::copy(&mut self, &mut io::sink());
+        }
+        match (self.outcome, taken) {
+            (Some(Err(error)), _) | (_, Err(error)) => Err(error),
+            (Some(Ok(skipped)), Ok(taken)) => Ok((taken, skipped)),
+            (None, Ok(_)) => Err(Error::SupervisorLost(self.id)),
+        }
+    }
+}
+
+impl Read for Copying {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.position == self.chunk.len() && self.outcome.is_none() {
+            let reply = self.connection.next();
+            if let Err(error) = reply.and_then(|reply| self.accept(reply)) {
+                self.outcome = Some(Err(error));
+            }
+        }
+        let count = (self.chunk.len() - self.position).min(buffer.len());
+        if count == 0 && matches!(self.outcome, Some(Err(_))) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        buffer[..count].copy_from_slice(&self.chunk[self.position..self.position + count]);
+        self.position += count;
+        Ok(count)
     }
 }
 

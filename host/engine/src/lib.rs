@@ -20,8 +20,8 @@
 //! engine.remove_image(name, force: bool) -> Result<Removed>    unless a container uses it
 //! engine.stats(query) -> Result<Stats>       engine.images_in_use() -> Result<BTreeSet<Digest>>
 //! engine.changes(query) -> Result<Vec<Change>>                engine.export(query, &mut dyn Write) -> Result<()>
-//! engine.copy_from(query, path, CopyTarget, follow) -> Result<Vec<String>>
-//! engine.copy_to(query, CopySource, path, follow) -> Result<Vec<String>>
+//! engine.copy_from(query, path, CopyTarget, CopyOptions) -> Result<Vec<String>>
+//! engine.copy_to(query, CopySource, path, CopyOptions) -> Result<Vec<String>>
 //! engine.commit(query, &CommitRequest) -> Result<Digest>      engine.prune() -> Result<Pruned>
 //! engine.check(repair: bool) -> Result<CheckReport>           engine.usage() -> Result<Usage>
 //!
@@ -55,7 +55,8 @@ pub use client::{Control, Launch, Reap, Session, SupervisorCommand};
 pub use engine::Engine;
 pub use error::{Cause, Error, Failure, Result};
 pub use options::{
-    Attach, CommitRequest, CopySource, CopyTarget, CreateOptions, ExecOptions, LogOptions,
+    Attach, CommitRequest, CopyOptions, CopySource, CopyTarget, CreateOptions, ExecOptions,
+    LogOptions,
 };
 pub use record::{
     CheckReport, Container, ImageRecord, Listing, LogEntry, Problem, Pruned, RunConfig, State,

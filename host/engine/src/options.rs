@@ -125,6 +125,16 @@ pub struct CommitRequest {
     pub config: Option<serde_json::Value>,
 }
 
+/// How `cp` copies.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CopyOptions {
+    /// `--follow-link`: the source is followed where it is a symbolic link.
+    pub follow: bool,
+    /// `--archive`: users and groups are kept by number; else copies are the container's root's, or
+    /// on the host this user's.
+    pub owners: bool,
+}
+
 /// Where `cp` copies a container's files.
 pub enum CopyTarget<'a> {
     /// To this path of the host.

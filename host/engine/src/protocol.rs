@@ -15,6 +15,10 @@
 //!         ◄─ Done | Stats | Failed
 //!         ── Stop | Wait ──►
 //!         ◄─ Exited | Failed             when the container has ended and is put away
+//!         ── CopyOut ──►
+//!         ◄─ Stdout*, Copied | Failed    an archive of files
+//!         ── CopyIn, Stdin*, StdinClosed ──►
+//!         ◄─ Copied | Failed             the same the other way; a failure does not wait for its end
 //!         ── Hold ──►
 //!         ◄─ Done | Failed               it stands still until the client closes the connection
 //!         ── Follow ──►
@@ -31,6 +35,7 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use silo_isolation::{Exit, Process, Signal, Stats, TerminalSize};
+use silo_layers::copy::{CopyIn, CopyOut};
 
 use crate::{Attach, Failure, Stream};
 
@@ -61,6 +66,10 @@ pub(crate) enum Request {
     Exec { process: Process, interactive: bool, size: Option<TerminalSize> },
     /// Tell what the guest uses.
     Stats,
+    /// Send an archive of what is at this path of the guest.
+    CopyOut { path: String, how: CopyOut },
+    /// Unpack the archive that follows at this path of the guest.
+    CopyIn { path: String, what: CopyIn },
     /// Let the guest stand still as long as this connection is open.
     Hold,
     /// Tell when it has ended.
@@ -86,6 +95,8 @@ pub(crate) enum Reply {
     Failed(Failure),
     /// What the guest uses.
     Stats(Stats),
+    /// All is copied, but for these paths.
+    Copied { skipped: Vec<String> },
     /// What was asked for is done.
     Done,
     /// The log has grown.
@@ -208,6 +219,7 @@ fn read_or_end(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<bool> {
 mod tests {
     use proptest::prelude::*;
     use silo_isolation::{ExitStatus, User};
+    use silo_layers::copy::Source;
 
     use super::*;
 
@@ -250,6 +262,15 @@ mod tests {
             (process(), any::<bool>(), proptest::option::of(size())).prop_map(
                 |(process, interactive, size)| Request::Exec { process, interactive, size }
             ),
+            (any::<String>(), any::<[bool; 2]>()).prop_map(|(path, [follow, owners])| {
+                Request::CopyOut { path, how: CopyOut { follow, owners } }
+            }),
+            (any::<[String; 2]>(), any::<[bool; 3]>()).prop_map(
+                |([path, named], [is_directory, has_source, owners])| {
+                    let source = has_source.then(|| Source::named(&named, is_directory));
+                    Request::CopyIn { path, what: CopyIn { source, owners } }
+                }
+            ),
             Just(Request::Stats),
             Just(Request::Wait),
             Just(Request::Follow),
@@ -277,6 +298,7 @@ mod tests {
             any::<(Option<u64>, Option<u64>, Option<u64>)>().prop_map(
                 |(memory, cpu_nanos, pids)| Reply::Stats(Stats { memory, cpu_nanos, pids })
             ),
+            any::<Vec<String>>().prop_map(|skipped| Reply::Copied { skipped }),
             Just(Reply::Done),
             Just(Reply::Logged),
         ]

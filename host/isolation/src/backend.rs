@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use silo_layers::Platform;
+use silo_layers::{Platform, copy::GuestFiles};
 
 use crate::{Bundle, Exit, Process, Refusal, Result, Signal};
 
@@ -108,10 +108,25 @@ pub trait Sandbox: Send + Sync {
         None
     }
 
+    /// The guest's files while it runs, where the backend can show them.
+    fn files(&self) -> Option<&dyn LiveFiles> {
+        None
+    }
+
     /// Letting the guest stand still, where the backend has that here.
     fn pause(&self) -> Option<&dyn Pause> {
         None
     }
+}
+
+/// Shows a running guest's files.
+pub trait LiveFiles {
+    /// Opens them as the guest sees them, with all that is mounted in it. What is changed there the
+    /// guest sees at once, and whatever it does meanwhile, nothing leads out of its root.
+    ///
+    /// What this returns is the caller's for as long as it likes: when the guest has ended, it shows
+    /// what there was then.
+    fn open(&self) -> Result<Box<dyn GuestFiles>>;
 }
 
 /// Lets a guest stand still. KILL ends it all the same.

@@ -9,14 +9,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use silo_isolation::{Bundle, Error, Exit, ExitStatus, Pause, Result, Sandbox, Signal, Stats};
+use silo_isolation::{
+    Bundle, Error, Exit, ExitStatus, LiveFiles, Pause, Result, Sandbox, Signal, Stats,
+};
+use silo_layers::copy::GuestFiles;
 use wasmtime::Engine;
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 use crate::{
     compile::{Compiler, step},
     guest::{self, Control, Guest, Memory, Pipes, Usage},
-    vfs,
+    vfs::{self, Vfs},
 };
 
 /// How long a guest that is ended may still be in an operation of the host that cannot be
@@ -33,6 +36,8 @@ struct WasiSandbox {
     engine: Engine,
     control: Arc<Control>,
     usage: Arc<Usage>,
+    /// What the guest sees, which it and who copies share.
+    vfs: Arc<Vfs>,
     life: Arc<Life>,
 }
 
@@ -62,7 +67,7 @@ pub(crate) fn create(
     bundle: &Bundle,
     pipes: Pipes,
 ) -> Result<Box<dyn Sandbox>> {
-    let vfs = vfs::assemble(bundle)?;
+    let vfs = Arc::new(vfs::assemble(bundle)?);
     let name = &bundle.process.args[0];
     let program = program::find(&vfs, &bundle.process)?;
     let component = compiler.component(name, program.key.as_ref(), || program.read(&vfs))?;
@@ -77,12 +82,13 @@ pub(crate) fn create(
     let memory = Memory::new(bundle.limits.memory, &usage);
     let prepared = Prepared {
         program: pre,
-        guest: Guest::new(&bundle.process, vfs, pipes, memory, &control),
+        guest: Guest::new(&bundle.process, Arc::clone(&vfs), pipes, memory, &control),
         nano_cpus: bundle.limits.nano_cpus,
     };
     let life =
         Life { phase: Mutex::new(Phase::Created(Box::new(prepared))), changed: Condvar::new() };
-    Ok(Box::new(WasiSandbox { engine: engine.clone(), control, usage, life: Arc::new(life) }))
+    let (engine, life) = (engine.clone(), Arc::new(life));
+    Ok(Box::new(WasiSandbox { engine, control, usage, vfs, life }))
 }
 
 impl Life {
@@ -229,8 +235,18 @@ impl Sandbox for WasiSandbox {
         self.wait().map(drop)
     }
 
+    fn files(&self) -> Option<&dyn LiveFiles> {
+        Some(self)
+    }
+
     fn pause(&self) -> Option<&dyn Pause> {
         Some(self)
+    }
+}
+
+impl LiveFiles for WasiSandbox {
+    fn open(&self) -> Result<Box<dyn GuestFiles>> {
+        Ok(Box::new(vfs::Shared(Arc::clone(&self.vfs))))
     }
 }
 

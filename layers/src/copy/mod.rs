@@ -1,121 +1,95 @@
 //! Copies between a guest's files and the host's, as `docker cp` makes them.
+//!
+//! Every copy travels as a tar archive, from whoever has the one side to whoever has the other:
+//!
+//! ```text
+//! HostSource::pack ──► GuestFiles::copy_in          GuestFiles::copy_out ──► unpack_host
+//! ```
+//!
+//! A guest that runs may be in another process, and all that the archive says is checked where it
+//! is unpacked. Copies have the permissions and times of what they are copies of.
 
-mod inward;
-mod outward;
+mod collect;
+mod entries;
+mod extract;
+mod guest;
 mod place;
+#[cfg(all(test, unix))]
+mod tests;
 
-use std::{
-    fs,
-    io::{BufReader, Read},
-    path::Path,
+use std::io::{BufReader, BufWriter, PipeWriter, Read, Write, pipe};
+
+pub use self::{
+    collect::HostSource,
+    extract::unpack_host,
+    guest::{
+        CopyIn, CopyOut, Given, GuestFiles, GuestTree, LiveTree, Mounted, Seen, Volume, Xattrs,
+        copy_pieces,
+    },
+    place::{CopyError, Source},
 };
-
 use crate::{
-    Store,
+    budget::Budget,
     compression::Compression,
     error::{Error, Result},
-    store::Work,
-    union::{FileKind, Follow, FsError, FsResult, Node, ROOT, UnionFs},
+    tree,
 };
 
-pub use self::place::CopyError;
-use self::place::{Place, Source, Target};
+/// How much of an archive is on its way at once, in bytes.
+const BUFFER: usize = 64 << 10;
 
-/// Copies the guest's `path` to the host's `target`: a file, or a directory with all that is in it,
-/// into `target` where that is a directory, else under that name. `follow` has a symbolic link at
-/// `path` followed. Returns the paths of the guest that a host can have no copy of: sockets, fifos
-/// and devices.
-///
-/// Copies have the permissions and times of what they are copies of, but for set-user-ID and
-/// set-group-ID, which mean somebody else on the host.
-pub fn copy_out(
-    files: &UnionFs,
-    path: &str,
-    target: &Path,
-    follow: bool,
-) -> Result<Vec<String>, CopyError> {
-    let node = source_node(files, path, follow)?;
-    let source = Source::named(path, is_directory(files, node).map_err(CopyError::guest(path))?);
-    let place = place::place(&source, place::host_target(target)?)?;
-    outward::copy(files, node, path, &place, target)
+/// Whether files that this process makes can be somebody else's; if not, why, in one clause.
+pub fn keeps_owners() -> Result<(), &'static str> {
+    if tree::keeps_owners() { Ok(()) } else { Err("only root can give files away, on Linux") }
 }
 
-/// Copies the host's `source` to the guest's `path`, as [`copy_out`] does the other way. The copies
-/// are root's.
-pub fn copy_in(
-    source: &Path,
-    files: &UnionFs,
-    path: &str,
-    follow: bool,
-) -> Result<Vec<String>, CopyError> {
-    let metadata = if follow { source.metadata() } else { source.symlink_metadata() };
-    let metadata = metadata.map_err(Error::io("look at", source))?;
-    let from = Source::named(&source.to_string_lossy(), metadata.is_dir());
-    let place = place::place(&from, guest_target(files, path).map_err(CopyError::guest(path))?)?;
-    inward::copy(source, follow, files, path, &place)
+/// What an archive that may be compressed holds.
+pub fn decompressed<'a>(archive: &'a mut dyn Read) -> Result<Box<dyn Read + 'a>> {
+    let mut input = BufReader::with_capacity(BUFFER, archive);
+    let compression = Compression::detect(&mut input, entries::WHAT)?;
+    Ok(compression.decoder(input, &Budget::default()))
 }
 
-impl Store {
-    /// Unpacks an archive, which may be compressed, into the guest's directory `path`, by way of this
-    /// store's place for unfinished work.
-    pub fn copy_archive_in(
-        &self,
-        archive: &mut dyn Read,
-        files: &UnionFs,
-        path: &str,
-    ) -> Result<Vec<String>, CopyError> {
-        if guest_target(files, path).map_err(CopyError::guest(path))? != Target::Directory {
-            return Err(CopyError::NoDirectory { path: path.to_owned() });
+/// Runs both sides of a copy, `pack` on a thread. What failed first is told: who reads from
+/// somebody that failed, or writes to him, fails in turn.
+pub fn transfer<P: Send, U>(
+    pack: impl FnOnce(&mut dyn Write) -> Result<P, CopyError> + Send,
+    unpack: impl FnOnce(&mut dyn Read) -> Result<U, CopyError>,
+) -> Result<(P, U), CopyError> {
+    let failed = |source| Error::Write { what: entries::WHAT, source };
+    let (reader, writer) = pipe().map_err(failed)?;
+    std::thread::scope(|scope| {
+        let packing = std::thread::Builder::new()
+            .name("pack".to_owned())
+            .spawn_scoped(scope, move || pack_into(writer, pack))
+            .map_err(failed)?;
+        let mut reader = BufReader::with_capacity(BUFFER, reader);
+        let unpacked = unpack(&mut reader);
+        // Its end of the pipe is closed: a writer to it fails and does not wait.
+        drop(reader);
+        let packed = packing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        match (packed, unpacked) {
+            (Ok(packed), unpacked) => Ok((packed, unpacked?)),
+            (Err(error), Err(_)) if !is_broken_pipe(&error) => Err(error),
+            (Err(_), Err(error)) | (Err(error), Ok(_)) => Err(error),
         }
-        let what = "the archive";
-        let mut input = BufReader::new(archive);
-        let compression = Compression::detect(&mut input, what)?;
-        let work = Work::new(self)?;
-        let unpacked = work.path("archive");
-        fs::create_dir(&unpacked).map_err(Error::io("create", &unpacked))?;
-        unpack(compression.decoder(input, work.budget()), &unpacked, what)?;
-        inward::copy(&unpacked, false, files, path, &Place::Content)
-    }
+    })
 }
 
-/// Unpacks an archive for this user, as tar(1) does. What leads out of the directory is refused.
-fn unpack(archive: impl Read, into: &Path, what: &str) -> Result<()> {
-    let mut archive = tar::Archive::new(archive);
-    let mut any = false;
-    for entry in archive.entries().map_err(Error::read(what))? {
-        let mut entry = match entry {
-            Err(_) if !any => return Err(Error::NotTar { what: what.to_owned() }),
-            entry => entry.map_err(Error::read(what))?,
-        };
-        any = true;
-        if !entry.unpack_in(into).map_err(Error::read(what))? {
-            let entry = crate::error::shown(&entry.path_bytes());
-            return Err(Error::RefusedEntry { entry, reason: "it leads out of the directory" });
-        }
-    }
-    Ok(())
+fn pack_into<P>(
+    writer: PipeWriter,
+    pack: impl FnOnce(&mut dyn Write) -> Result<P, CopyError>,
+) -> Result<P, CopyError> {
+    let mut writer = BufWriter::with_capacity(BUFFER, writer);
+    let packed = pack(&mut writer)?;
+    writer.flush().map_err(|source| Error::Write { what: entries::WHAT, source })?;
+    Ok(packed)
 }
 
-/// The node that is to be copied.
-pub fn source_node(files: &UnionFs, path: &str, follow: bool) -> Result<Node, CopyError> {
-    let follow = if follow || path.ends_with('/') || path.ends_with("/.") {
-        Follow::All
-    } else {
-        Follow::AllButLast
-    };
-    files.resolve(ROOT, path, follow).map_err(CopyError::guest(path))
-}
-
-fn is_directory(files: &UnionFs, node: Node) -> FsResult<bool> {
-    Ok(files.kind(node)? == FileKind::Directory)
-}
-
-fn guest_target(files: &UnionFs, path: &str) -> FsResult<Target> {
-    match files.resolve(ROOT, path, Follow::All) {
-        Ok(node) if is_directory(files, node)? => Ok(Target::Directory),
-        Ok(_) => Ok(Target::File),
-        Err(FsError::NotFound) if path.ends_with('/') => Err(FsError::NotFound),
-        Err(FsError::NotFound) => Ok(Target::Missing),
-        Err(error) => Err(error),
-    }
+fn is_broken_pipe(error: &CopyError) -> bool {
+    matches!(
+        error,
+        CopyError::Host(Error::Write { source, .. })
+            if source.kind() == std::io::ErrorKind::BrokenPipe
+    )
 }

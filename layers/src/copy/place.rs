@@ -2,6 +2,8 @@
 
 use std::{io, path::Path};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{error::Error, union::FsError};
 
 /// A copy could not be made.
@@ -28,6 +30,20 @@ pub enum CopyError {
         /// The target.
         path: String,
     },
+    /// What is no file cannot be replaced.
+    #[error("cannot copy over `{path}`, which is neither a file nor a directory")]
+    NoFile {
+        /// The target.
+        path: String,
+    },
+    /// On the side of the host, of what an archive holds.
+    #[error("cannot copy to `{path}`")]
+    Target {
+        /// The path on the host.
+        path: String,
+        /// Why.
+        source: FsError,
+    },
     /// An archive is unpacked into a directory.
     #[error("`{path}` is no directory of the container")]
     NoDirectory {
@@ -40,6 +56,12 @@ pub enum CopyError {
         /// The name, with U+FFFD for what is not.
         name: String,
     },
+    /// Owners are wanted and cannot be kept.
+    #[error("cannot keep the owners of files: {reason}")]
+    NoOwners {
+        /// Why, in one clause.
+        reason: &'static str,
+    },
     /// On the side of the host.
     #[error(transparent)]
     Host(#[from] Error),
@@ -50,11 +72,15 @@ impl CopyError {
         let path = path.to_owned();
         move |source| Self::Guest { path, source }
     }
+
+    pub(crate) const fn no_owners(reason: &'static str) -> Self {
+        Self::NoOwners { reason }
+    }
 }
 
-/// What is copied.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Source {
+/// What is copied, as far as it says where the copy goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
     is_directory: bool,
     /// It was written with `/.` at its end: what is in it is meant.
     content: bool,
@@ -81,7 +107,9 @@ pub(super) enum Place {
 }
 
 impl Source {
-    pub(super) fn named(path: &str, is_directory: bool) -> Self {
+    /// Of what was written as `path`.
+    #[must_use]
+    pub fn named(path: &str, is_directory: bool) -> Self {
         let trimmed = path.trim_end_matches('/');
         let content = trimmed == "." || trimmed.ends_with("/.") || trimmed.is_empty();
         let name = trimmed.rsplit(['/', std::path::MAIN_SEPARATOR]).next().unwrap_or_default();

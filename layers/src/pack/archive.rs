@@ -93,10 +93,21 @@ impl<W: Write> Archive<W> {
             }
             self.linked.insert(identity, path.to_vec());
         }
+        self.content(path, stat.size, attributes, content)
+    }
+
+    /// A regular file of `size` bytes, with one name.
+    pub(crate) fn content(
+        &mut self,
+        path: &[u8],
+        size: u64,
+        attributes: &Attributes,
+        content: impl Read,
+    ) -> Result<()> {
         let (mut header, records) = header(EntryType::Regular, path, None, attributes);
-        header.set_size(stat.size);
+        header.set_size(size);
         let mut content = Watched::new(content);
-        let written = self.append(&header, &records, &mut Exactly::new(&mut content, stat.size));
+        let written = self.append(&header, &records, &mut Exactly::new(&mut content, size));
         match content.error {
             Some(source) => Err(unread("read", path)(source)),
             None => written,

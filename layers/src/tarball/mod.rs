@@ -136,6 +136,11 @@ impl<R: Read> Reader<R> {
         Self { input, position: 0, left: 0, filling: 0 }
     }
 
+    /// Whether not even one block was read whole.
+    pub(crate) const fn is_shorter_than_a_block(&self) -> bool {
+        self.position < BLOCK as u64
+    }
+
     /// The next entry, or how the archive ended.
     pub(crate) fn next(&mut self) -> Result<Result<Entry, End>, Fault> {
         let mut announced = Announced::default();

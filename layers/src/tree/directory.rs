@@ -348,13 +348,19 @@ impl Directory {
         Ok(())
     }
 
-    /// Removes an entry with all that is in it.
+    /// Removes an entry with all that is in it, whatever the permissions of its directories: that in
+    /// which overlayfs works has none.
     pub fn remove_all(&self, name: &[u8], kind: Kind) -> io::Result<()> {
         let host = self.host_name(name, kind)?;
-        if kind == Kind::Directory {
-            self.dir.remove_dir_all(host)
-        } else {
-            self.dir.remove_file(host)
+        if kind != Kind::Directory {
+            return self.dir.remove_file(host);
+        }
+        match self.dir.remove_dir_all(&host) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                crate::files::open_up_below(&self.dir, &host)?;
+                self.dir.remove_dir_all(host)
+            }
+            removed => removed,
         }
     }
 
@@ -540,11 +546,21 @@ impl Directory {
         }
     }
 
+    /// Sets the owner of an entry; nothing where the encoding has none or without privilege.
+    pub(crate) fn set_owner(&self, name: &[u8], uid: u32, gid: u32) -> io::Result<()> {
+        match self.encoding {
+            Encoding::Overlay => {
+                overlay::set_owner(&self.dir, &self.host_name(name, Kind::File)?, Some(uid), gid)
+            }
+            Encoding::Portable => Ok(()),
+        }
+    }
+
     /// Sets the group of an entry; nothing where the encoding has none or without privilege.
     pub(crate) fn set_group(&self, name: &[u8], group: u32) -> io::Result<()> {
         match self.encoding {
             Encoding::Overlay => {
-                overlay::set_group(&self.dir, &self.host_name(name, Kind::File)?, group)
+                overlay::set_owner(&self.dir, &self.host_name(name, Kind::File)?, None, group)
             }
             Encoding::Portable => Ok(()),
         }

@@ -52,6 +52,11 @@ pub(crate) fn keeps_owners() -> bool {
     overlay::privileged()
 }
 
+/// Major and minor number of an `st_rdev`; of no device where the host has none.
+pub(crate) fn device_numbers(rdev: u64) -> (u32, u32) {
+    overlay::device_numbers(rdev)
+}
+
 /// What an entry of a tree is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {

@@ -46,7 +46,7 @@ pub(super) fn set_mode(_: &Dir, _: &Path, _: u32) -> io::Result<()> {
     unsupported()
 }
 
-pub(super) fn set_group(_: &Dir, _: &Path, _: u32) -> io::Result<()> {
+pub(super) fn set_owner(_: &Dir, _: &Path, _: Option<u32>, _: u32) -> io::Result<()> {
     unsupported()
 }
 

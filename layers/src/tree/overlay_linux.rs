@@ -134,12 +134,12 @@ pub(super) fn set_mode(dir: &Dir, name: &Path, mode: u32) -> io::Result<()> {
     Ok(fs::chmodat(dir, name, Mode::from_raw_mode(mode & 0o7777), AtFlags::empty())?)
 }
 
-pub(super) fn set_group(dir: &Dir, name: &Path, group: u32) -> io::Result<()> {
+pub(super) fn set_owner(dir: &Dir, name: &Path, user: Option<u32>, group: u32) -> io::Result<()> {
     if !privileged() {
         return Ok(());
     }
-    let group = Some(Gid::from_raw(group));
-    Ok(fs::chownat(dir, name, None, group, AtFlags::SYMLINK_NOFOLLOW)?)
+    let owner = (user.map(Uid::from_raw), Some(Gid::from_raw(group)));
+    Ok(fs::chownat(dir, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 /// Lets two entries change places at once.

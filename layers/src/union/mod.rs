@@ -357,6 +357,18 @@ impl UnionFs {
         let (directory, name, _) = tables.location(node)?;
         Ok(directory.set_mode(&name, mode)?)
     }
+
+    /// Gives a file, of a symbolic link the link itself, another owner; nothing where the host keeps
+    /// none, or not for this user. It clears set-user-ID and set-group-ID (chown(2)).
+    pub fn set_owner(&self, node: Node, uid: u32, gid: u32) -> FsResult<()> {
+        let mut tables = self.changing()?;
+        if node == ROOT {
+            return Err(FsError::Busy);
+        }
+        tables.copy_up(node)?;
+        let (directory, name, _) = tables.location(node)?;
+        Ok(directory.set_owner(&name, uid, gid)?)
+    }
 }
 
 fn open_root(path: &Path, encoding: Encoding) -> Result<Directory, TreeError> {

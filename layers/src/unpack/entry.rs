@@ -13,7 +13,7 @@ use crate::{
 const NOBODY_AT_ALL: u32 = u32::MAX;
 
 /// Mode, owner, time and extended attributes of an entry.
-pub(super) fn attributes(entry: &Entry) -> Result<Attributes> {
+pub(crate) fn attributes(entry: &Entry) -> Result<Attributes> {
     let refuse = |reason| refused(&entry.path, reason);
     let header = entry.header.as_old();
     let id = |key: &[u8], field: &[u8]| {

@@ -16,6 +16,7 @@ use std::io::Read;
 use tar::EntryType;
 
 use self::path::{Role, Target};
+pub(crate) use self::{entry::attributes, path::inside};
 use crate::{
     error::{Error, Result},
     limits,
@@ -26,7 +27,7 @@ use crate::{
 
 /// No file of a layer is longer, in bytes: a map of a few bytes could otherwise stand for any
 /// number of zeros.
-const SIZE_MAX: u64 = 1 << 40;
+pub(crate) const SIZE_MAX: u64 = 1 << 40;
 
 /// Writes the tree of a layer whose uncompressed archive is `archive`; `what` it is, for messages.
 /// Bytes after the archive's end are not read, and the last block need not be whole.
@@ -78,7 +79,7 @@ fn write_entry(
         Role::Ignored | Role::AufsLink(_) => return Ok(Written::InPlace),
         Role::Entry(target) => (target, Written::InPlace),
     };
-    let attributes = entry::attributes(entry)?;
+    let attributes = attributes(entry)?;
     let refuse = |reason| Err(path::refused(&entry.path, reason));
     let Target { path, directory } = target;
     if path.is_empty() && kind != EntryType::Directory {
@@ -94,7 +95,7 @@ fn write_entry(
             tree.symlink(&path, target, &attributes).map_err(unwritten)?;
         }
         EntryType::Link => {
-            let target = path::inside(link_target(entry)?)
+            let target = inside(link_target(entry)?)
                 .map_err(|_| path::refused(&entry.path, "its hard link leads out of the layer"))?;
             tree.hard_link(&path, &target.path).map_err(unwritten)?;
         }

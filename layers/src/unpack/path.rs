@@ -31,11 +31,11 @@ pub(super) enum Role {
 
 /// A path inside the layer.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Target {
+pub(crate) struct Target {
     /// Components separated by `/`, without `.` and `..`; empty for the root.
-    pub(super) path: Vec<u8>,
+    pub(crate) path: Vec<u8>,
     /// Whether a `/` ended the name.
-    pub(super) directory: bool,
+    pub(crate) directory: bool,
 }
 
 pub(super) fn refused(name: &[u8], reason: &'static str) -> Error {
@@ -43,7 +43,7 @@ pub(super) fn refused(name: &[u8], reason: &'static str) -> Error {
 }
 
 /// The path that a name means, which is inside the layer.
-pub(super) fn inside(name: &[u8]) -> Result<Target> {
+pub(crate) fn inside(name: &[u8]) -> Result<Target> {
     if name.is_empty() {
         return Err(refused(name, "it has no name"));
     }

@@ -181,7 +181,7 @@ pub(crate) fn unshare_cgroup() -> Result<(), Errno> {
     check(result.into()).map(drop)
 }
 
-/// Sends signal `number`, 1 to 64, to the process of `pidfd`.
+/// Sends signal `number`, 1 to 64, to the process of `pidfd`; 0 only finds out whether there is one.
 pub(crate) fn send_signal(pidfd: BorrowedFd<'_>, number: u8) -> Result<(), Errno> {
     // SAFETY: the siginfo pointer may be null, and nothing else is a pointer.
     let result = unsafe {

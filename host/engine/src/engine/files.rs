@@ -1,17 +1,14 @@
-//! A container's files: what it changed in its image, and images and archives made of them.
+//! What a container changed in its image, and images and archives made of that.
 
-use std::{io::Write, path::Path};
+use std::io::Write;
 
 use serde_json::{Value, json};
-use silo_isolation::{Mount, MountKind};
-use silo_layers::{
-    Change, CommitOptions, Digest, Image, Omitted, copy,
-    union::{Access, UnionFs},
-};
+use silo_isolation::MountKind;
+use silo_layers::{Change, CommitOptions, Digest, Image, Omitted};
 
 use super::Engine;
 use crate::{
-    CommitRequest, Container, CopySource, CopyTarget, Error, Result, RunConfig, Status, Summary,
+    CommitRequest, Container, Error, Result, RunConfig, Status, Summary,
     client::Connection,
     protocol::{Reply, Request},
     state::{Lock, Probe},
@@ -94,54 +91,8 @@ impl Engine {
         Ok(config)
     }
 
-    /// Copies a container's `path` to the host, or writes it as an archive. What is mounted in the
-    /// container is left out. Returns what could not be copied: sockets, fifos and devices.
-    pub fn copy_from(
-        &self,
-        query: &str,
-        path: &str,
-        target: CopyTarget<'_>,
-        follow: bool,
-    ) -> Result<Vec<String>> {
-        let container = self.inspect(query)?.container;
-        let path = guest_path(&container, path)?;
-        let files = open(&container, Access::ReadOnly)?;
-        match target {
-            CopyTarget::Path(host) => Ok(copy::copy_out(&files, &path, host, follow)?),
-            CopyTarget::Archive(output) => {
-                let node = copy::source_node(&files, &path, follow)?;
-                let name = path.trim_end_matches(['/', '.']).rsplit('/').next();
-                let name = name.filter(|name| !name.is_empty()).unwrap_or(".");
-                files.pack(node, name, output)?;
-                Ok(Vec::new())
-            }
-        }
-    }
-
-    /// Copies a file or directory of the host, or what an archive holds, to a container's `path`.
-    /// The container must not run: the files of one that does are in use.
-    pub fn copy_to(
-        &self,
-        query: &str,
-        source: CopySource<'_>,
-        path: &str,
-        follow: bool,
-    ) -> Result<Vec<String>> {
-        let summary = self.inspect(query)?;
-        let path = guest_path(&summary.container, path)?;
-        if summary.state.status == Status::Running {
-            return Err(super::wrong_state(&summary, super::STOP_TO_COPY));
-        }
-        let _standstill = self.stand_still(&summary, false)?;
-        let files = open(&summary.container, Access::ReadWrite)?;
-        Ok(match source {
-            CopySource::Path(host) => copy::copy_in(host, &files, &path, follow)?,
-            CopySource::Archive(input) => self.store.copy_archive_in(input, &files, &path)?,
-        })
-    }
-
     /// Keeps a container's files from being changed while the result lives.
-    fn stand_still(&self, summary: &Summary, pause: bool) -> Result<Option<Standstill>> {
+    pub(super) fn stand_still(&self, summary: &Summary, pause: bool) -> Result<Option<Standstill>> {
         let id = &summary.container.id;
         if summary.state.status != Status::Running {
             return match Lock::try_take(&self.containers.lock_path(id))? {
@@ -162,32 +113,8 @@ impl Engine {
     }
 }
 
-/// A container's path as it is in its own root: relative ones begin there, as in Docker. Those of
-/// volumes are the host's.
-fn guest_path(container: &Container, path: &str) -> Result<String> {
-    let path = format!("/{}", path.trim_start_matches('/'));
-    let below = |mount: &&Mount| Path::new(&path).starts_with(&mount.destination);
-    match container.bundle.mounts.iter().find(below).map(|mount| &mount.kind) {
-        None => Ok(path),
-        Some(MountKind::Bind { source }) => {
-            let why = format!("it is in a volume: copy from or to {} itself", source.display());
-            Err(Error::invalid("path", &path, why))
-        }
-        Some(MountKind::Tmpfs { .. }) => {
-            Err(Error::invalid("path", &path, "it is in memory and not in the container's layers"))
-        }
-    }
-}
-
-fn open(container: &Container, access: Access) -> Result<UnionFs> {
-    UnionFs::open(&container.bundle.root.snapshot, access).map_err(|error| Error::Supervisor {
-        step: "open the container's layers",
-        source: std::io::Error::other(error),
-    })
-}
-
 /// What keeps a container as it is.
-enum Standstill {
+pub(super) enum Standstill {
     /// Nobody else can start or remove it.
     Locked(#[expect(dead_code, reason = "it is held")] Lock),
     /// It is paused as long as the connection is open, so that who holds it and dies lets it go on.

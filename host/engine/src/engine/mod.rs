@@ -1,5 +1,6 @@
 //! The engine: the verbs.
 
+mod copy;
 mod create;
 mod files;
 mod health;
@@ -22,8 +23,6 @@ use crate::{
 
 /// What the user could do about a container in the wrong state.
 const START_IT: &str = "start it first: `silo start`";
-const STOP_TO_COPY: &str = "stop it first (`silo stop`), or have a program in it read what it is to get: \
-     `silo exec -i CONTAINER tar -xC DIR`";
 const STOP_IT: &str = "stop it first (`silo stop`), or remove it with -f";
 
 /// The exit code of a container whose supervisor died: that of a KILL, which ended the guest.

@@ -12,7 +12,7 @@ use interprocess::local_socket::{Listener, Stream as Socket, traits::ListenerExt
 use silo_isolation::TerminalSize;
 
 use super::{
-    exec,
+    copies, exec,
     guest::{Guest, Member, Peer},
     streams::spawn,
 };
@@ -124,7 +124,7 @@ fn serve(guest: &Guest, mut incoming: Incoming) {
     }
 }
 
-fn answer(guest: &Guest, incoming: Incoming, peer: &Peer, request: Request) -> Result<()> {
+fn answer(guest: &Guest, mut incoming: Incoming, peer: &Peer, request: Request) -> Result<()> {
     let done = |result: Result<(), silo_isolation::Error>| -> Result<Option<Reply>> {
         Ok(result.map(|()| Some(Reply::Done))?)
     };
@@ -142,6 +142,11 @@ fn answer(guest: &Guest, incoming: Incoming, peer: &Peer, request: Request) -> R
         }
         Request::Wait => {
             guest.join(Member::waiting(peer.clone()));
+            None
+        }
+        Request::CopyOut { path, how } => Some(copies::send(guest, peer, &path, how)?),
+        Request::CopyIn { path, what } => {
+            copies::receive(guest, &mut incoming, peer, &path, &what);
             None
         }
         Request::Hold => {

@@ -9,7 +9,7 @@ use std::{
 
 use silo_isolation::{Error as BackendError, Exit, Sandbox, Signal};
 
-use super::{exec::Sessions, streams::spawn};
+use super::{copies::Copies, exec::Sessions, streams::spawn};
 use crate::{
     Attach, Result, Stream,
     log::LogWriter,
@@ -75,6 +75,8 @@ pub(super) struct Guest {
     holders: Mutex<u32>,
     /// Processes beside the first.
     pub(super) sessions: Sessions,
+    /// Copies from and to its files.
+    pub(super) copies: Copies,
 }
 
 impl Guest {
@@ -89,6 +91,7 @@ impl Guest {
             has_ended: Condvar::new(),
             holders: Mutex::new(0),
             sessions: Sessions::default(),
+            copies: Copies::default(),
         }
     }
 
@@ -254,6 +257,7 @@ impl Guest {
         errors.extend(lock(&self.log).close().err());
         self.log_grown.notify_all();
         self.sessions.wait_until_all_have_ended();
+        self.copies.wait_until_all_have_ended();
         errors
     }
 

@@ -15,6 +15,7 @@
 //! connection.
 
 mod connections;
+mod copies;
 mod exec;
 mod guest;
 mod streams;

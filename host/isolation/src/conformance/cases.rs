@@ -2,7 +2,10 @@
 
 use std::{fs, io::Write as _, time::Duration};
 
-use silo_layers::union::{Access, Follow, OpenOptions, ROOT, UnionFs};
+use silo_layers::{
+    copy::{CopyIn, CopyOut, HostSource, unpack_host},
+    union::{Access, Follow, OpenOptions, ROOT, UnionFs},
+};
 
 use super::{Case, Failed, Guest, Outcome, Setup, setup::Copying};
 use crate::{Bundle, Error, ExitStatus, Mount, MountKind, Signal};
@@ -27,6 +30,7 @@ pub const CASES: &[Case] = &[
     Case { name: "KILL ends a sleeping guest", run: |s| ended_by(s, &Guest::Sleep, Signal::KILL) },
     Case { name: "KILL ends a computing guest", run: |s| ended_by(s, &Guest::Spin, Signal::KILL) },
     Case { name: "signalling a guest that has ended is success", run: signal_after_end },
+    Case { name: "files are copied into a running guest and out of it", run: copies },
     Case { name: "a paused guest stands still, and goes on when it is resumed", run: pause },
     Case { name: "KILL ends a paused guest", run: kill_paused },
     Case { name: "deleting a running sandbox ends its guest", run: delete_running },
@@ -195,6 +199,40 @@ fn signal_after_end(setup: &Setup<'_>) -> Outcome {
     running.sandbox.wait()?;
     running.sandbox.signal(Signal::TERM)?;
     running.sandbox.delete()?;
+    Ok(())
+}
+
+fn copies(setup: &Setup<'_>) -> Outcome {
+    let mut bundle = with_volume(setup, &Guest::Sleep, false)?;
+    let kind = bundle.mounts[0].kind.clone();
+    bundle.mounts.push(Mount { destination: "/kept".to_owned(), kind, readonly: true });
+    let mut running = setup.start(&bundle)?;
+    running.ready()?;
+    let Some(files) = running.sandbox.files() else { return Ok(running.sandbox.delete()?) };
+    let files = files.open()?;
+    let (new, copy) = (setup.scratch.path().join("new"), setup.scratch.path().join("copy"));
+    fs::write(&new, "from outside\n")?;
+    let source = HostSource::open(&new, false)?;
+    let mut archive = Vec::new();
+    source.pack(&mut archive)?;
+    let what = CopyIn { source: Some(source.source()), owners: false };
+    for path in ["/copied", "/greeting", "/data/copied"] {
+        files.copy_in(&mut archive.as_slice(), path, &what)?;
+        let mut read = Vec::new();
+        files.copy_out(path, CopyOut::default(), &mut read)?;
+        unpack_host(&mut read.as_slice(), path, &copy, false)?;
+        let found = fs::read_to_string(&copy)?;
+        demand!(found == "from outside\n", "{path} is read as {found:?}");
+    }
+    let refused = files.copy_in(&mut archive.as_slice(), "/kept/copied", &what);
+    demand!(refused.is_err(), "a read-only volume was changed");
+    running.sandbox.delete()?;
+    for path in ["/copied", "/greeting"] {
+        let found = content(&bundle, path);
+        demand!(found.as_deref() == Some("from outside\n"), "{path} became {found:?}");
+    }
+    let volume = fs::read_to_string(setup.scratch.path().join("volume/copied"))?;
+    demand!(volume == "from outside\n", "the volume got {volume:?}");
     Ok(())
 }
 

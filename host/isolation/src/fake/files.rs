@@ -2,7 +2,10 @@
 
 use std::{fs, io, path::PathBuf};
 
-use silo_layers::union::{Access, Follow, FsError, OpenOptions, ROOT, UnionFs};
+use silo_layers::{
+    copy::{Mounted, Volume},
+    union::{Access, Follow, FsError, OpenOptions, ROOT, UnionFs},
+};
 
 use crate::{Bundle, Error, MountKind, Result};
 
@@ -58,6 +61,17 @@ impl Files {
         file.set_len(0).map_err(into_io)?;
         file.write_at(content, 0).map_err(into_io)?;
         Ok(())
+    }
+
+    /// The same files, to copy from and to.
+    #[must_use]
+    pub fn to_copy(&self) -> Mounted {
+        let volumes = self.volumes.iter().map(|(destination, source, readonly)| Volume {
+            destination: destination.clone(),
+            source: source.clone(),
+            readonly: *readonly,
+        });
+        Mounted::new(self.root.clone(), false, volumes)
     }
 
     /// Removes the file.

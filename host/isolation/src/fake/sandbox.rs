@@ -6,8 +6,10 @@ use std::{
     thread,
 };
 
+use silo_layers::copy::GuestFiles;
+
 use super::Files;
-use crate::{Error, Exit, ExitStatus, Process, Result, Sandbox, Signal, Stats, Stdio};
+use crate::{Error, Exit, ExitStatus, LiveFiles, Process, Result, Sandbox, Signal, Stats, Stdio};
 
 /// The guest was ended from outside, or its streams are gone.
 #[derive(Debug)]
@@ -20,7 +22,7 @@ pub struct Context {
     /// Its environment.
     pub env: Vec<String>,
     /// Its files.
-    pub files: Files,
+    pub files: Arc<Files>,
     stdin: Option<PipeReader>,
     stdout: PipeWriter,
     stderr: PipeWriter,
@@ -38,6 +40,7 @@ struct Life {
 /// A sandbox whose guest is a Rust function on a thread of this process.
 pub struct ThreadSandbox {
     life: Arc<Life>,
+    files: Arc<Files>,
     guest: Mutex<Option<(Box<Program>, Context)>>,
 }
 
@@ -109,17 +112,17 @@ impl ThreadSandbox {
         let Stdio::Pipes { stdin, stdout, stderr } = stdio else {
             return Err(Error::Unsupported { what: "there are no terminals".to_owned() });
         };
-        let life = Arc::new(Life::default());
+        let (life, files) = (Arc::new(Life::default()), Arc::new(files));
         let context = Context {
             args: process.args.clone(),
             env: process.env.clone(),
-            files,
+            files: Arc::clone(&files),
             stdin,
             stdout,
             stderr,
             life: Arc::clone(&life),
         };
-        Ok(Self { life, guest: Mutex::new(Some((Box::new(program), context))) })
+        Ok(Self { life, files, guest: Mutex::new(Some((Box::new(program), context))) })
     }
 
     fn take_guest(&self) -> Option<(Box<Program>, Context)> {
@@ -175,10 +178,20 @@ impl Sandbox for ThreadSandbox {
         Ok(Stats { pids: Some(1), ..Stats::default() })
     }
 
+    fn files(&self) -> Option<&dyn LiveFiles> {
+        Some(self)
+    }
+
     fn delete(self: Box<Self>) -> Result<()> {
         self.life.end(ExitStatus::Signaled(Signal::KILL));
         // A guest that computes looks at its life now and then; the pipes close when it does.
         drop(self.take_guest());
         Ok(())
+    }
+}
+
+impl LiveFiles for ThreadSandbox {
+    fn open(&self) -> Result<Box<dyn GuestFiles>> {
+        Ok(Box::new(self.files.to_copy()))
     }
 }

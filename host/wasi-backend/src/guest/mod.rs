@@ -52,7 +52,7 @@ pub(crate) struct Guest {
 impl Guest {
     pub(crate) fn new(
         process: &Process,
-        vfs: Vfs,
+        vfs: Arc<Vfs>,
         pipes: Pipes,
         memory: Memory,
         control: &Arc<Control>,
@@ -70,7 +70,7 @@ impl Guest {
         }
         wasi.stdout(Output::new(pipes.stdout, control));
         wasi.stderr(Output::new(pipes.stderr, control));
-        Self { table: ResourceTable::new(), wasi: wasi.build(), vfs: Arc::new(vfs), memory }
+        Self { table: ResourceTable::new(), wasi: wasi.build(), vfs, memory }
     }
 
     /// A store with all limits in force.

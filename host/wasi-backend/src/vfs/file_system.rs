@@ -81,6 +81,14 @@ pub(crate) trait FileSystem: Send + Sync {
         atime: Option<SystemTime>,
         mtime: Option<SystemTime>,
     ) -> Result<()>;
+    /// Sets the lower twelve bits of `st_mode`, which guests have no way to, where there are any.
+    fn set_mode(&self, _node: Node, _mode: u32) -> Result<()> {
+        Ok(())
+    }
+    /// The lower twelve bits of `st_mode`, where there are any.
+    fn mode(&self, _node: Node) -> Result<Option<u32>> {
+        Ok(None)
+    }
     /// The image's layer that holds the object, unchanged, where there is such a thing.
     fn layer(&self, _node: Node) -> Option<Digest> {
         None

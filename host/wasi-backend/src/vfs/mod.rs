@@ -5,6 +5,7 @@
 //! lead to places in the guest's own tree and never to the host's. A [`FileSystem`] only ever
 //! answers for a name in a directory of its own.
 
+mod copy;
 mod file_system;
 mod memory;
 mod mount;
@@ -16,6 +17,7 @@ use std::{collections::HashMap, sync::Arc, time::SystemTime};
 
 use silo_layers::Digest;
 
+pub(crate) use copy::Shared;
 pub(crate) use file_system::{DirEntry, File, FileKind, FileSystem, Metadata, Node, OpenOptions};
 pub(crate) use mount::assemble;
 pub(crate) use walk::{Entry, Walked};
@@ -222,6 +224,11 @@ impl Vfs {
     /// fsync(2) of a directory.
     pub(crate) fn sync_directory(&self, at: Location) -> Result<()> {
         self.fs(at).sync_directory(at.node)
+    }
+
+    /// Sets permissions, which are none of the guest's, but are the image's.
+    fn set_mode(&self, at: Location, mode: u32) -> Result<()> {
+        self.writable(at)?.set_mode(at.node, mode)
     }
 
     /// Sets the times that are given.

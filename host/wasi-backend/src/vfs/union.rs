@@ -147,6 +147,14 @@ impl FileSystem for UnionFs {
         Self::set_times(self, node, atime, mtime).map_err(code)
     }
 
+    fn set_mode(&self, node: Node, mode: u32) -> Result<()> {
+        Self::set_mode(self, node, mode).map_err(code)
+    }
+
+    fn mode(&self, node: Node) -> Result<Option<u32>> {
+        Ok(Some(Self::stat(self, node).map_err(code)?.mode))
+    }
+
     fn layer(&self, node: Node) -> Option<Digest> {
         match self.provenance(node).ok()? {
             Provenance::Lower { diff_id, .. } => Some(diff_id),

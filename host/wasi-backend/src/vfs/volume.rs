@@ -282,6 +282,14 @@ impl FileSystem for Volume {
     ) -> Result<()> {
         host::set_times(&self.dir, &self.path(node)?, atime, mtime).or_code()
     }
+
+    fn set_mode(&self, node: Node, mode: u32) -> Result<()> {
+        host::set_mode(&self.dir, &self.path(node)?, mode).or_code()
+    }
+
+    fn mode(&self, node: Node) -> Result<Option<u32>> {
+        Ok(host::mode(&self.dir.symlink_metadata(self.path(node)?).or_code()?))
+    }
 }
 
 /// An open file of the host. The lock keeps an append from being split by another.

@@ -141,7 +141,12 @@ impl Vfs {
     }
 
     /// Looks `name` up in a directory.
-    fn entry(&self, here: &Arc<Directory>, name: String, directory_wanted: bool) -> Result<Entry> {
+    pub(super) fn entry(
+        &self,
+        here: &Arc<Directory>,
+        name: String,
+        directory_wanted: bool,
+    ) -> Result<Entry> {
         let parent = Arc::clone(here);
         let missing = Entry { parent, name, found: None, kind: FileKind::File, directory_wanted };
         match self.fs(here.at).lookup(here.at.node, &missing.name) {

@@ -116,6 +116,35 @@ pub(super) fn symlink(_: &Dir, _: &str, _: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
+#[cfg(unix)]
+#[expect(clippy::unnecessary_wraps, reason = "other hosts have none")]
+pub(super) fn mode(metadata: &Metadata) -> Option<u32> {
+    Some(cap_std::fs::MetadataExt::mode(metadata) & 0o7777)
+}
+
+/// Sets the permissions of a file or directory.
+#[cfg(unix)]
+pub(super) fn set_mode(dir: &Dir, path: &Path, mode: u32) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let file = if dir.symlink_metadata(path)?.is_dir() {
+        dir.open_dir(path)?.into_std_file()
+    } else {
+        dir.open(path)?.into_std()
+    };
+    file.set_permissions(fs::Permissions::from_mode(mode & 0o7777))
+}
+
+#[cfg(windows)]
+pub(super) fn mode(_: &Metadata) -> Option<u32> {
+    None
+}
+
+#[cfg(windows)]
+#[expect(clippy::unnecessary_wraps, reason = "other hosts fail")]
+pub(super) fn set_mode(_: &Dir, _: &Path, _: u32) -> io::Result<()> {
+    Ok(())
+}
+
 /// Sets the times that are given, of files and directories.
 pub(super) fn set_times(
     dir: &Dir,
