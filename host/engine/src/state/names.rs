@@ -55,10 +55,10 @@ impl Containers {
         }
     }
 
-    /// Frees `name` where it is `id`'s.
+    /// Frees `name` where it is `id`'s, or nobody's.
     pub(super) fn free_name(&self, name: &str, id: &str) -> Result<()> {
         let _lock = self.lock_names()?;
-        if self.named(name)?.as_deref() == Some(id) {
+        if self.named(name)?.is_some_and(|owner| may_be_of(&owner, id)) {
             remove_file(&self.name_path(name))?;
         }
         Ok(())
@@ -86,6 +86,12 @@ impl Containers {
         }
         Ok(stale)
     }
+}
+
+/// Whether a name that stands for `owner` is `id`'s, as far as can be known: a crash of the machine
+/// leaves the name of a container that was not to outlive it, perhaps without what was in the file.
+pub(super) fn may_be_of(owner: &str, id: &str) -> bool {
+    owner == id || !names::is_id(owner)
 }
 
 /// The first twelve digits of an id.

@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::Path};
 
-use super::{Containers, Durability, Lock, remove_file, sync_parent};
+use super::{Containers, Durability, Lock, names::may_be_of, remove_file, sync_parent};
 use crate::{Container, Error, Result};
 
 impl Containers {
@@ -19,7 +19,7 @@ impl Containers {
     pub(crate) fn remove_damaged(&self, id: &str, lock: Lock) -> Result<()> {
         self.remove_record(id)?;
         for (name, owner) in self.all_names()? {
-            if owner == id {
+            if may_be_of(&owner, id) {
                 self.free_name(&name, id)?;
             }
         }

@@ -72,6 +72,23 @@ fn a_container_is_found_by_id_name_and_prefix() {
 }
 
 #[test]
+fn a_name_that_lost_its_content_with_the_power_goes_with_its_container() {
+    for whole in [true, false] {
+        let (root, containers) = root();
+        let (container, lock) = add(&containers, "a", "web");
+        let (_other, _lock) = add(&containers, "b", "other");
+        fs::write(root.path().join("names/web"), "").unwrap();
+        if whole {
+            containers.remove(&container, lock).unwrap();
+        } else {
+            containers.remove_damaged(&container.id, lock).unwrap();
+        }
+        let left: Vec<_> = containers.all_names().unwrap().into_iter().map(|all| all.0).collect();
+        assert_eq!(left, ["other"]);
+    }
+}
+
+#[test]
 fn a_name_is_one_containers_until_that_is_gone() {
     let (_root, containers) = root();
     let (a, lock) = add(&containers, "a", "web");
