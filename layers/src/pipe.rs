@@ -6,8 +6,8 @@
 //!            <── empty buffers
 //! ```
 //!
-//! There are a few buffers, and they go round: whoever is faster waits for the other, and memory
-//! does not depend on how much passes.
+//! Buffers are made as they are wanted, up to a number, and go round: whoever is faster waits for the
+//! other, and memory does not depend on how much passes.
 
 use std::{
     io::{self, BufRead, Read},
@@ -16,13 +16,16 @@ use std::{
 
 /// Bytes.
 const BUFFER: usize = 256 << 10;
-/// Enough that neither side waits while the other has a large file to write.
-const BUFFERS: usize = 8;
+/// At most: what is decompressed while the journal of the disk lets nobody make files, some tens of
+/// milliseconds.
+const BUFFERS: usize = 64;
 
 /// The end that bytes go into.
 pub(crate) struct Sender {
     full: mpsc::Sender<io::Result<Buffer>>,
     empty: mpsc::Receiver<Buffer>,
+    /// Buffers that were not made yet.
+    unmade: usize,
 }
 
 /// The end that bytes come out of.
@@ -45,19 +48,15 @@ struct Buffer {
 pub(crate) fn pipe() -> (Sender, Receiver) {
     let (to_receiver, full) = mpsc::channel();
     let (to_sender, empty) = mpsc::channel();
-    for _ in 0..BUFFERS {
-        let buffer = Buffer { bytes: vec![0; BUFFER].into(), filled: 0 };
-        to_sender.send(buffer).expect("the receiver is in this function");
-    }
     let receiver = Receiver { full, empty: to_sender, current: None, position: 0, error: None };
-    (Sender { full: to_receiver, empty }, receiver)
+    (Sender { full: to_receiver, empty, unmade: BUFFERS }, receiver)
 }
 
 impl Sender {
     /// Sends all that `reader` gives, and then what it failed with, if it did. Stops early when the
     /// receiver is gone, which then wants no more. Returns whether all was sent.
-    pub(crate) fn send_all(self, reader: &mut impl Read) -> bool {
-        while let Ok(mut buffer) = self.empty.recv() {
+    pub(crate) fn send_all(mut self, reader: &mut impl Read) -> bool {
+        while let Ok(mut buffer) = self.buffer() {
             let result = buffer.fill(reader);
             let last = buffer.filled < buffer.bytes.len();
             if self.full.send(Ok(buffer)).is_err() {
@@ -73,6 +72,19 @@ impl Sender {
             }
         }
         false
+    }
+
+    /// One that is empty or new, when there may be one.
+    fn buffer(&mut self) -> Result<Buffer, mpsc::RecvError> {
+        match self.empty.try_recv() {
+            Err(mpsc::TryRecvError::Empty) if self.unmade > 0 => {
+                self.unmade -= 1;
+                Ok(Buffer { bytes: vec![0; BUFFER].into(), filled: 0 })
+            }
+            Err(mpsc::TryRecvError::Empty) => self.empty.recv(),
+            Err(mpsc::TryRecvError::Disconnected) => Err(mpsc::RecvError),
+            Ok(buffer) => Ok(buffer),
+        }
     }
 }
 

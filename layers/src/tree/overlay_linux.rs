@@ -150,11 +150,17 @@ pub(super) fn exchange(dir: &Dir, name: &Path, to: &Dir, to_name: &Path) -> io::
 /// The owner first, as changing it clears set-user-ID (chown(2)) and file capabilities; the time last,
 /// as nothing after it may touch the entry.
 pub(super) fn apply_to_file(file: &File, attributes: &Attributes) -> io::Result<()> {
-    if privileged() {
-        let owner = (Some(Uid::from_raw(attributes.uid)), Some(Gid::from_raw(attributes.gid)));
-        fs::fchown(file, owner.0, owner.1)?;
+    // What is so already costs a transaction of the file system all the same when it is set.
+    let now = fs::fstat(file)?;
+    let owner = (attributes.uid, attributes.gid);
+    let is_anothers = privileged() && (now.st_uid, now.st_gid) != owner;
+    if is_anothers {
+        fs::fchown(file, Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)))?;
     }
-    fs::fchmod(file, Mode::from_raw_mode(attributes.mode & 0o7777))?;
+    let mode = attributes.mode & 0o7777;
+    if is_anothers || now.st_mode & 0o7777 != mode {
+        fs::fchmod(file, Mode::from_raw_mode(mode))?;
+    }
     for (name, value) in &attributes.xattrs {
         set_xattr(file, name, value)?;
     }

@@ -91,8 +91,9 @@ impl Writer {
         content: &mut dyn Read,
     ) -> Result<u64> {
         let path = trim(path);
+        let permissions = attributes.mode & 0o777;
         let mut file = self
-            .place(path, Kind::File, |parent, name| parent.create_file(name, 0o600))
+            .place(path, Kind::File, |parent, name| parent.create_file(name, permissions))
             .map_err(error("create the file", path))?;
         let size = self.copy(content, &mut file).map_err(error("write the file", path))?;
         self.root
@@ -112,8 +113,9 @@ impl Writer {
         data: &mut dyn Read,
     ) -> Result<()> {
         let path = trim(path);
+        let permissions = attributes.mode & 0o777;
         let mut file = self
-            .place(path, Kind::File, |parent, name| parent.create_file(name, 0o600))
+            .place(path, Kind::File, |parent, name| parent.create_file(name, permissions))
             .map_err(error("create the file", path))?;
         let mut write = || {
             file.set_len(size)?;
