@@ -1,12 +1,12 @@
 //! A file system, or a part of it, as its guest sees it.
 
-use std::io::{self, Read, Write};
+use std::io::Write;
 
 use super::{Archive, Omitted, archive::unread, walk::Pending};
 use crate::{
     error::Result,
     tree::Kind,
-    union::{self, Node, OpenOptions, ROOT, UnionFs},
+    union::{Node, OpenOptions, ROOT, UnionFs},
 };
 
 /// Writes a whole tree, the root directory without an entry of its own.
@@ -65,7 +65,7 @@ fn pack_entry(
         Kind::File => {
             let stat = files.raw_stat(node).map_err(unread("look at", path))?;
             let file = files.open_file(node, OpenOptions::READ).map_err(unread("open", path))?;
-            archive.file(path, &stat, &attributes, Content { file, position: 0 })
+            archive.file(path, &stat, &attributes, file.into_reader())
         }
         Kind::Symlink => {
             let target = files.target(node).map_err(unread("read", path))?;
@@ -76,19 +76,5 @@ fn pack_entry(
             let special = files.special(node).map_err(unread("look at", path))?;
             archive.special(path, special, &attributes)
         }
-    }
-}
-
-/// A file's content from its beginning.
-struct Content {
-    file: union::File,
-    position: u64,
-}
-
-impl Read for Content {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read_at(buffer, self.position).map_err(io::Error::other)?;
-        self.position += count as u64;
-        Ok(count)
     }
 }

@@ -16,7 +16,7 @@ use cap_std::{
 };
 
 use super::{
-    Attributes, Encoding, Kind, Special,
+    Attributes, Encoding, Kind, Special, Stat,
     names::{self, Decoded},
     overlay,
 };
@@ -38,31 +38,6 @@ pub struct Entry {
     pub name: Box<[u8]>,
     /// What it is.
     pub kind: Kind,
-}
-
-/// What the host says about an entry.
-#[derive(Clone, Copy, Debug)]
-pub struct Stat {
-    /// In bytes; of a symbolic link, the length of its target.
-    pub size: u64,
-    /// How many names the entry has; 1 where the host does not tell.
-    pub nlink: u64,
-    /// The lower twelve bits of `st_mode`; where the encoding has none, 0755, 0644 or 0777 by kind.
-    pub mode: u32,
-    /// The owner, 0 where the encoding has none.
-    pub uid: u32,
-    /// The group, 0 where the encoding has none.
-    pub gid: u32,
-    /// The last access.
-    pub atime: SystemTime,
-    /// The last change of content.
-    pub mtime: SystemTime,
-    /// The last change of content or attributes; on Windows, of content.
-    pub ctime: SystemTime,
-    /// Device and inode number, where the host has them: equal for hard links of one file.
-    pub identity: Option<(u64, u64)>,
-    /// The device that a device node stands for, as `st_rdev`.
-    pub rdev: u64,
 }
 
 impl Directory {
@@ -421,51 +396,12 @@ impl Directory {
     }
 
     fn stat_of(&self, metadata: &Metadata, kind: Kind) -> Stat {
-        let time =
-            |time: io::Result<CapTime>| time.map_or(SystemTime::UNIX_EPOCH, CapTime::into_std);
-        let mtime = time(metadata.modified());
         let mode = match kind {
             Kind::Directory => 0o755,
             Kind::Symlink => 0o777,
             _ => 0o644,
         };
-        let mut stat = Stat {
-            size: metadata.len(),
-            nlink: 1,
-            mode,
-            uid: 0,
-            gid: 0,
-            atime: time(metadata.accessed()),
-            mtime,
-            ctime: mtime,
-            identity: None,
-            rdev: 0,
-        };
-        self.add_unix(&mut stat, metadata);
-        stat
-    }
-
-    #[cfg(not(unix))]
-    #[expect(clippy::unused_self, reason = "there is nothing of Unix to add")]
-    fn add_unix(&self, _stat: &mut Stat, _metadata: &Metadata) {}
-
-    #[cfg(unix)]
-    fn add_unix(&self, stat: &mut Stat, metadata: &Metadata) {
-        use std::time::Duration;
-
-        use cap_std::fs::MetadataExt as _;
-        stat.nlink = metadata.nlink();
-        stat.identity = Some((metadata.dev(), metadata.ino()));
-        stat.rdev = metadata.rdev();
-        let (seconds, nanos) = (metadata.ctime(), metadata.ctime_nsec());
-        if let (Ok(seconds), Ok(nanos)) = (u64::try_from(seconds), u32::try_from(nanos)) {
-            stat.ctime = SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos);
-        }
-        if self.encoding == Encoding::Overlay {
-            stat.mode = metadata.mode() & 0o7777;
-            stat.uid = metadata.uid();
-            stat.gid = metadata.gid();
-        }
+        Stat::of(metadata, (self.encoding == Encoding::Portable).then_some(mode))
     }
 
     /// The attributes of an entry, as far as the encoding keeps them.

@@ -10,12 +10,14 @@ pub(crate) mod names;
 #[cfg_attr(target_os = "linux", path = "overlay_linux.rs")]
 #[cfg_attr(not(target_os = "linux"), path = "overlay_elsewhere.rs")]
 mod overlay;
+mod stat;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 pub use attributes::Attributes;
-pub use directory::{Directory, Entry, Stat};
+pub use directory::{Directory, Entry};
+pub use stat::Stat;
 pub use writer::{TreeError, Writer};
 
 /// How a tree of a guest is kept on the host.

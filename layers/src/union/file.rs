@@ -16,6 +16,20 @@ pub struct File {
     moved: Option<Arc<Moved>>,
 }
 
+/// A file's content from its beginning.
+pub(crate) struct Reader {
+    file: File,
+    position: u64,
+}
+
+impl io::Read for Reader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read_at(buffer, self.position).map_err(io::Error::other)?;
+        self.position += count as u64;
+        Ok(count)
+    }
+}
+
 impl File {
     pub(super) const fn new(
         fs: UnionFs,
@@ -94,6 +108,11 @@ impl File {
         let _guard = self.fs.lock_append();
         let end = self.opened.metadata()?.len();
         Ok(write_at(&self.opened, bytes, end)?)
+    }
+
+    /// The content from its beginning.
+    pub(crate) const fn into_reader(self) -> Reader {
+        Reader { file: self, position: 0 }
     }
 
     fn writable(&self) -> FsResult<()> {

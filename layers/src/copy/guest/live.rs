@@ -9,7 +9,6 @@ use std::{
     io::{self, Read, Write as _},
     path::Path,
     sync::Arc,
-    time::SystemTime,
 };
 
 use cap_fs_ext::{DirExt as _, FollowSymlinks, OpenOptionsFollowExt as _};
@@ -86,25 +85,7 @@ fn fill(file: File, content: &mut dyn Read, given: &Given) -> FsResult<()> {
 }
 
 fn seen(metadata: &Metadata) -> Seen {
-    let time = |time: io::Result<cap_std::time::SystemTime>| {
-        time.map_or(SystemTime::UNIX_EPOCH, cap_std::time::SystemTime::into_std)
-    };
-    let kind = kind(metadata.file_type());
-    let mtime = time(metadata.modified());
-    let mut stat = Stat {
-        size: metadata.len(),
-        nlink: 1,
-        mode: if kind == FileKind::Directory { 0o755 } else { 0o644 },
-        uid: 0,
-        gid: 0,
-        atime: time(metadata.accessed()),
-        mtime,
-        ctime: mtime,
-        identity: None,
-        rdev: 0,
-    };
-    host::add(&mut stat, metadata);
-    Seen { kind, stat }
+    Seen { kind: kind(metadata.file_type()), stat: Stat::of(metadata, None) }
 }
 
 fn kind(file_type: FileType) -> FileKind {
@@ -209,21 +190,15 @@ impl GuestTree for LiveTree {
 /// Where host systems differ.
 #[cfg(unix)]
 mod host {
-    use std::{
-        ffi::OsStr,
-        fs, io,
-        os::unix::ffi::OsStrExt as _,
-        path::Path,
-        time::{Duration, SystemTime},
-    };
+    use std::{ffi::OsStr, fs, io, os::unix::ffi::OsStrExt as _, path::Path};
 
     use cap_fs_ext::{DirExt as _, SystemTimeSpec};
     use cap_std::fs::{
-        Dir, DirBuilder, DirBuilderExt as _, FileType, FileTypeExt as _, Metadata,
-        MetadataExt as _, OpenOptions, OpenOptionsExt as _,
+        Dir, DirBuilder, DirBuilderExt as _, FileType, FileTypeExt as _, OpenOptions,
+        OpenOptionsExt as _,
     };
 
-    use super::{FileKind, FsResult, Given, Stat};
+    use super::{FileKind, FsResult, Given};
 
     #[expect(clippy::unnecessary_wraps, reason = "other hosts refuse some")]
     pub(super) fn path(name: &[u8]) -> FsResult<&Path> {
@@ -238,19 +213,6 @@ mod host {
             (file_type.is_socket(), FileKind::Socket),
         ];
         kinds.into_iter().find_map(|(is, kind)| is.then_some(kind))
-    }
-
-    pub(super) fn add(stat: &mut Stat, metadata: &Metadata) {
-        stat.nlink = metadata.nlink();
-        stat.mode = metadata.mode() & 0o7777;
-        stat.uid = metadata.uid();
-        stat.gid = metadata.gid();
-        stat.identity = Some((metadata.dev(), metadata.ino()));
-        stat.rdev = metadata.rdev();
-        let (seconds, nanos) = (metadata.ctime(), metadata.ctime_nsec());
-        if let (Ok(seconds), Ok(nanos)) = (u64::try_from(seconds), u32::try_from(nanos)) {
-            stat.ctime = SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos);
-        }
     }
 
     pub(super) fn make_private(options: &mut OpenOptions) {
@@ -312,9 +274,9 @@ mod host {
     use std::{fs, io, path::Path};
 
     use cap_fs_ext::{DirExt as _, SystemTimeSpec};
-    use cap_std::fs::{Dir, DirBuilder, FileType, Metadata, OpenOptions};
+    use cap_std::fs::{Dir, DirBuilder, FileType, OpenOptions};
 
-    use super::{FileKind, FsError, FsResult, Given, Stat};
+    use super::{FileKind, FsError, FsResult, Given};
 
     /// What the host reads as more than one name is refused: separators, drives and streams.
     pub(super) fn path(name: &[u8]) -> FsResult<&Path> {
@@ -329,8 +291,6 @@ mod host {
     pub(super) fn special(_: FileType) -> Option<FileKind> {
         None
     }
-
-    pub(super) fn add(_: &mut Stat, _: &Metadata) {}
 
     pub(super) fn make_private(_: &mut OpenOptions) {}
 

@@ -1,11 +1,11 @@
 //! The union file system as a tree to copy from and to.
 
-use std::io::{self, Read};
+use std::io::Read;
 
 use super::{Given, GuestTree, Seen, Xattrs, unpack::copy_pieces};
 use crate::{
     tree::Special,
-    union::{File, FsError, FsResult, Node, OpenOptions, ROOT, UnionFs},
+    union::{FsError, FsResult, Node, OpenOptions, ROOT, UnionFs},
 };
 
 /// Permissions of a directory that is being made: none but its owner's.
@@ -64,7 +64,7 @@ impl GuestTree for UnionFs {
     fn read(&self, parent: &Node, name: &[u8]) -> FsResult<(Seen, Box<dyn Read + '_>)> {
         let node = self.child(*parent, name)?;
         let file = self.open_file(node, OpenOptions::READ)?;
-        Ok((self.seen(node)?, Box::new(Reading { file, position: 0 })))
+        Ok((self.seen(node)?, Box::new(file.into_reader())))
     }
 
     fn write(
@@ -110,19 +110,5 @@ impl GuestTree for UnionFs {
 
     fn special(&self, parent: &Node, name: &[u8], _: &Seen) -> FsResult<Special> {
         Self::special(self, self.child(*parent, name)?)
-    }
-}
-
-/// A file's content from its beginning.
-struct Reading {
-    file: File,
-    position: u64,
-}
-
-impl Read for Reading {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read_at(buffer, self.position).map_err(io::Error::other)?;
-        self.position += count as u64;
-        Ok(count)
     }
 }
