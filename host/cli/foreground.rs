@@ -4,6 +4,7 @@ use std::{
     io::{IsTerminal as _, Read as _, stderr, stdin, stdout},
     process::ExitCode,
     thread,
+    time::Duration,
 };
 
 use silo_engine::{Attach, Control, Session};
@@ -13,6 +14,10 @@ use crate::{
     signals::{Event, Signals},
     terminal::{self, RawMode},
 };
+
+/// How long signals wait before there is a thread for them: most guests that end soon get none, and
+/// all that end soon wait for it.
+const PATIENCE: Duration = Duration::from_millis(10);
 
 /// How a client takes part in a guest's run.
 #[derive(Clone, Copy, Debug)]
@@ -44,11 +49,19 @@ impl Foreground {
         let mut session = start(self.attach())?;
         let control = session.control();
         let raw = self.terminal.then(RawMode::enter).flatten();
-        spawn("signals", forward(signals, control.clone(), self.terminal))?;
-        if self.interactive {
-            spawn("stdin", type_in(control.clone()))?;
-        }
-        let ended = session.follow(&mut stdout().lock(), &mut stderr().lock());
+        let (mut output, mut errors) = (stdout().lock(), stderr().lock());
+        let patience = if self.interactive { Duration::ZERO } else { PATIENCE };
+        let ended = match session.follow_for(patience, &mut output, &mut errors) {
+            Ok(None) => {
+                spawn("signals", forward(signals, control.clone(), self.terminal))?;
+                if self.interactive {
+                    spawn("stdin", type_in(control.clone()))?;
+                }
+                session.follow(&mut output, &mut errors)
+            }
+            Ok(Some(exit)) => Ok(exit),
+            Err(error) => Err(error),
+        };
         drop(raw);
         match ended.map_err(Failure::from) {
             Ok(exit) => Ok(ExitCode::from(exit.code())),

@@ -7,6 +7,7 @@ use std::{
     path::PathBuf,
     process::{Command, Stdio},
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use interprocess::local_socket::Stream as Socket;
@@ -74,6 +75,9 @@ impl Launch for SupervisorCommand {
 pub struct Session {
     id: String,
     reader: Box<dyn Read + Send>,
+    /// The same, where it is a pipe.
+    #[cfg(unix)]
+    pipe: Option<PipeReader>,
     control: Control,
     reap: Option<Reap>,
 }
@@ -100,22 +104,65 @@ impl Session {
     /// Copies the guest's output until it has ended and is put away. Nothing of the store is in use
     /// for it any more; its supervisor, which the starter is the parent of, is about to end.
     pub fn follow(&mut self, stdout: &mut dyn Write, stderr: &mut dyn Write) -> Result<Exit> {
+        loop {
+            if let Some(exit) = self.take(stdout, stderr)? {
+                return Ok(exit);
+            }
+        }
+    }
+
+    /// [`follow`](Self::follow) for so long: `None` when the guest has not ended by then, or at once
+    /// where it cannot be waited for so. A guest that is short of life needs nothing that only
+    /// concerns others, such as a thread.
+    pub fn follow_for(
+        &mut self,
+        patience: Duration,
+        stdout: &mut dyn Write,
+        stderr: &mut dyn Write,
+    ) -> Result<Option<Exit>> {
+        let deadline = Instant::now() + patience;
+        while self.is_readable_by(deadline) {
+            if let Some(exit) = self.take(stdout, stderr)? {
+                return Ok(Some(exit));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes the supervisor's next word: copies what it is, or says that it was the last.
+    fn take(&mut self, stdout: &mut dyn Write, stderr: &mut dyn Write) -> Result<Option<Exit>> {
         let copy = |writer: &mut dyn Write, bytes: &[u8]| {
             writer
                 .write_all(bytes)
                 .and_then(|()| writer.flush())
                 .map_err(|source| Error::Output { source })
         };
-        loop {
-            match receive(&mut self.reader)? {
-                Some(Reply::Stdout(bytes)) => copy(stdout, &bytes)?,
-                Some(Reply::Stderr(bytes)) => copy(stderr, &bytes)?,
-                Some(Reply::Exited(exit)) => return Ok(exit),
-                Some(Reply::Failed(failure)) => return Err(failure.into()),
-                Some(_) => {}
-                None => return Err(Error::SupervisorLost(short(&self.id).to_owned())),
-            }
+        match receive(&mut self.reader)? {
+            Some(Reply::Stdout(bytes)) => copy(stdout, &bytes)?,
+            Some(Reply::Stderr(bytes)) => copy(stderr, &bytes)?,
+            Some(Reply::Exited(exit)) => return Ok(Some(exit)),
+            Some(Reply::Failed(failure)) => return Err(failure.into()),
+            Some(_) => {}
+            None => return Err(Error::SupervisorLost(short(&self.id).to_owned())),
         }
+        Ok(None)
+    }
+
+    #[cfg(unix)]
+    fn is_readable_by(&self, deadline: Instant) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let Some(pipe) = &self.pipe else { return false };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).unwrap_or_default();
+        let mut waited_for = [PollFd::new(pipe, PollFlags::IN)];
+        // A signal ends the wait early, which is no harm.
+        poll(&mut waited_for, Some(&left)).is_ok_and(|ready| ready > 0)
+    }
+
+    #[cfg(not(unix))]
+    #[expect(clippy::unused_self, reason = "pipes cannot be waited for here")]
+    fn is_readable_by(&self, _: Instant) -> bool {
+        false
     }
 
     /// [`follow`](Self::follow), and waits for the supervisor's end, too: for those who
@@ -267,7 +314,14 @@ impl Connection {
         let reader = Shared(Arc::clone(&self.socket));
         let input: Box<dyn Write + Send> = Box::new(Shared(self.socket));
         let control = Control { endpoint, session, input: Arc::new(Mutex::new(Some(input))) };
-        Session { id: id.to_owned(), reader: Box::new(reader), control, reap: None }
+        Session {
+            id: id.to_owned(),
+            reader: Box::new(reader),
+            #[cfg(unix)]
+            pipe: None,
+            control,
+            reap: None,
+        }
     }
 }
 
@@ -418,6 +472,13 @@ impl Supervisor {
             input: Arc::new(Mutex::new(input)),
         };
         let (id, reap) = (mem::take(&mut self.id), self.reap.take());
-        Ok(Session { id, reader: Box::new(output), control, reap })
+        Ok(Session {
+            id,
+            #[cfg(unix)]
+            pipe: output.try_clone().ok(),
+            reader: Box::new(output),
+            control,
+            reap,
+        })
     }
 }
