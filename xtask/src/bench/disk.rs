@@ -25,7 +25,8 @@ impl Disk {
         fs::File::create(&image)?.set_len(SIZE)?;
         done(command("mkfs.ext4", &["-q"]).arg(&image))?;
         fs::create_dir(&path)?;
-        done(command("mount", &["-o", "loop"]).arg(&image).arg(&path))?;
+        // A new file system's tables would be written meanwhile.
+        done(command("mount", &["-o", "loop,noinit_itable"]).arg(&image).arg(&path))?;
         Ok(Self { path })
     }
 

@@ -36,9 +36,10 @@ pub(crate) fn run(rounds: usize) -> Result<()> {
     let silo = Silo { program: silo::installed(&program, &bin)?, root: work.join("store") };
     let wasmtime = silo::installed(&data.join("bin/wasmtime"), &bin)?;
 
-    linux(&silo, &data.join("busybox/rootfs.tar"), work, rounds)?;
+    // Daemons last: they are busy for some time after they were told to end.
     wasm(&silo, &wasmtime, work, rounds)?;
     growth::run(&silo, &data.join("busybox/rootfs.tar"), work, rounds)?;
+    linux(&silo, &data.join("busybox/rootfs.tar"), work, rounds)?;
     idle(&silo)
 }
 
