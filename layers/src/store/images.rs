@@ -31,6 +31,9 @@ pub struct ImageSummary {
 impl Store {
     /// All images and indexes, the newest first.
     pub fn images(&self) -> Result<Vec<ImageSummary>> {
+        // So that none is removed between its name and its manifest. Whoever may not lock a store
+        // sees what there is all the same.
+        let _pin = self.pin().ok();
         let mut by_digest: BTreeMap<Digest, ImageSummary> = BTreeMap::new();
         for entry in self.entries()? {
             if let Some(known) = by_digest.get_mut(&entry.digest) {
@@ -67,6 +70,7 @@ impl Store {
 
     /// The images of a summary: itself, or those of an index that the store has.
     pub fn members(&self, summary: &ImageSummary) -> Result<Vec<Image>> {
+        let _pin = self.pin().ok();
         let entries = self.entries()?;
         let entry = entries.iter().find(|entry| entry.digest == summary.digest);
         entry.map_or_else(|| Ok(Vec::new()), |entry| self.images_under(&entry.descriptor))
