@@ -2,15 +2,22 @@
 
 use std::process::Command;
 
-use crate::support::{Silo, guests::silo_with_module, wait_until};
+use crate::support::{Silo, guests::silo_with_module, host::status_field, wait_until};
 
 fn kill_supervisors(silo: &Silo) {
     let pids = silo.processes();
     assert!(!pids.is_empty(), "there is a supervisor");
-    for pid in pids {
-        Command::new("kill").args(["-KILL", &pid.to_string()]).status().expect("kill");
+    for pid in pids.iter().map(ToString::to_string) {
+        Command::new("kill").args(["-KILL", &pid]).status().expect("kill");
+        // A process that is ending loses its command line before its locks.
+        wait_until("the supervisor to end", || has_ended(&pid));
     }
-    wait_until("supervisors to end", || silo.processes().is_empty());
+    assert!(silo.processes().is_empty(), "there is no other");
+}
+
+/// Whether a process is gone, or waits to be waited for and holds nothing any more.
+fn has_ended(pid: &str) -> bool {
+    status_field(pid, "State").is_none_or(|state| state.starts_with('Z'))
 }
 
 fn assert_reclaimed(silo: &Silo, image: &[&str]) {
@@ -50,10 +57,7 @@ fn the_guest_does_not_outlive_its_supervisor() {
     let guest = silo.inspect("c", "{{.State.Pid}}");
     assert!(std::path::Path::new(&format!("/proc/{guest}")).exists());
     kill_supervisors(&silo);
-    wait_until("the guest to end", || {
-        crate::support::host::status_field(&guest, "State")
-            .is_none_or(|state| state.starts_with('Z'))
-    });
+    wait_until("the guest to end", || has_ended(&guest));
 }
 
 #[test]
