@@ -1,6 +1,6 @@
 //! The process beside each container, as others on the host see it.
 
-use std::{fs, process::Stdio};
+use std::{fs, io::Read as _, process::Stdio};
 
 use crate::support::{Silo, host::text, wait_until};
 
@@ -66,4 +66,34 @@ fn nothing_of_the_store_is_in_use_when_run_has_ended() {
             }
         }
     }
+}
+
+#[test]
+fn a_signal_reaches_a_guest_that_never_stops_writing() {
+    let Some(silo) = Silo::with_busybox() else { return };
+    let script = "trap 'exit 7' TERM; yes & wait";
+    let mut run = silo.command(&["run", "--rm", "--name", "loud", "busybox", "sh", "-c", script]);
+    let mut run = run.stdout(Stdio::piped()).spawn().unwrap();
+    let mut output = run.stdout.take().unwrap();
+    // Slower than the guest, so that there is always more to come.
+    let reader = std::thread::spawn(move || {
+        let mut piece = [0; 4096];
+        while output.read(&mut piece).unwrap() > 0 {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    });
+    wait_until("the guest to write", || {
+        silo.run(&["inspect", "--format", "{{.State.Status}}", "loud"]).stdout.trim() == "running"
+    });
+    // Longer than the starter takes to have a thread for signals.
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let pid = run.id().to_string();
+    std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+    let mut ended = None;
+    wait_until("the guest to end", || {
+        ended = run.try_wait().unwrap();
+        ended.is_some()
+    });
+    assert_eq!(ended.and_then(|status| status.code()), Some(7));
+    reader.join().unwrap();
 }

@@ -153,6 +153,10 @@ impl Session {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
         let Some(pipe) = &self.pipe else { return false };
         let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            // A guest that never stops writing is not waited for either.
+            return false;
+        }
         let left = Timespec::try_from(left).unwrap_or_default();
         let mut waited_for = [PollFd::new(pipe, PollFlags::IN)];
         // A signal ends the wait early, which is no harm.
