@@ -19,6 +19,7 @@ mod isolation_wasi;
 mod linux_images;
 mod other_systems;
 mod parallel;
+mod pauses;
 mod save;
 mod supervisor;
 mod two_platforms;

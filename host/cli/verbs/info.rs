@@ -27,6 +27,7 @@ impl Info {
         let info = json!({
             "Containers": containers.len(),
             "ContainersRunning": count(Status::Running),
+            "ContainersPaused": count(Status::Paused),
             "ContainersStopped": count(Status::Exited),
             "ContainersCreated": count(Status::Created),
             "Images": engine.store().images()?.len(),
@@ -61,9 +62,10 @@ fn text(info: &Value) -> String {
     say(format!("Version: {}", word(&info["ServerVersion"])));
     say(format!("Root: {}", word(&info["Root"])));
     say(format!(
-        "Containers: {} ({} running, {} stopped, {} created)",
+        "Containers: {} ({} running, {} paused, {} stopped, {} created)",
         info["Containers"],
         info["ContainersRunning"],
+        info["ContainersPaused"],
         info["ContainersStopped"],
         info["ContainersCreated"]
     ));

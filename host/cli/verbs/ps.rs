@@ -65,7 +65,7 @@ impl Ps {
         let shown: Vec<&Summary> = listing
             .containers
             .iter()
-            .filter(|summary| all || summary.state.status == Status::Running)
+            .filter(|summary| all || summary.state.status.is_live())
             .filter(|summary| filters.iter().all(|filter| filter.matches(summary)))
             .take(last.unwrap_or(usize::MAX))
             .collect();
@@ -130,15 +130,16 @@ pub(super) fn command_line(args: &[String]) -> String {
     args.iter().map(quoted).collect::<Vec<_>>().join(" ")
 }
 
-/// `Up 2 hours`, `Exited (0) 5 minutes ago`, `Created`.
+/// `Up 2 hours`, `Up 2 hours (Paused)`, `Exited (0) 5 minutes ago`, `Created`.
 pub(super) fn status(summary: &Summary, now: SystemTime) -> String {
     let state = &summary.state;
     match state.status {
         Status::Created => "Created".to_owned(),
-        Status::Running => {
+        Status::Running | Status::Paused => {
             let since =
                 state.started.map(SystemTime::from).and_then(|at| now.duration_since(at).ok());
-            format!("Up {}", format::duration(since.unwrap_or_default()))
+            let paused = if state.status == Status::Paused { " (Paused)" } else { "" };
+            format!("Up {}{paused}", format::duration(since.unwrap_or_default()))
         }
         Status::Exited => {
             let code = state.exit_code.unwrap_or_default();

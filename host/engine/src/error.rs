@@ -113,7 +113,24 @@ pub enum Error {
     },
     /// The container runs and cannot be made to stand still.
     #[error("the container cannot be paused here")]
-    NoPause,
+    NoPause {
+        /// What the user could do instead.
+        instead: &'static str,
+    },
+    /// A container that was to be paused is.
+    #[error("container {0} is already paused")]
+    AlreadyPaused(String),
+    /// A container that was to go on is not paused.
+    #[error("container {0} is not paused")]
+    NotPaused(String),
+    /// The operation needs the container to go on first.
+    #[error("container {name} is paused, unpause the container before {before}")]
+    Paused {
+        /// The container.
+        name: String,
+        /// What was to be done.
+        before: &'static str,
+    },
     /// A file that silo wrote cannot be understood.
     #[error("damaged file {}", path.display())]
     Corrupt {
@@ -195,10 +212,10 @@ impl Error {
             Self::NamedVolume { name } => {
                 Some(format!("for a directory of the host write `./{name}` or an absolute path"))
             }
-            Self::NoPause => Some(
-                "it needs a cgroup that silo may write; stop the container, or go on without by --pause=false"
-                    .to_owned(),
-            ),
+            Self::NoPause { instead } => {
+                Some(format!("it needs a cgroup that silo may write; {instead}"))
+            }
+            Self::Paused { name, .. } => Some(format!("let it go on: `silo unpause {name}`")),
             Self::NoCommand { .. } => Some("name the program after the image".to_owned()),
             Self::UnknownBackend { available, .. } => {
                 Some(format!("there is {}", available.join(", ")))

@@ -16,6 +16,7 @@
 //! engine.list() -> Result<Listing>           engine.inspect(query) -> Result<Summary>
 //! engine.wait(query) -> Result<u8>           engine.stop(query, Duration) -> Result<()>
 //! engine.kill(query, Signal) -> Result<()>   engine.remove(query, force: bool) -> Result<()>
+//! engine.pause(query) -> Result<()>          engine.unpause(query) -> Result<()>
 //! engine.logs(query, LogOptions, &mut dyn FnMut(LogEntry) -> io::Result<()>) -> Result<()>
 //! engine.remove_image(name, force: bool) -> Result<Removed>    unless a container uses it
 //! engine.stats(query) -> Result<Stats>       engine.images_in_use() -> Result<BTreeSet<Digest>>

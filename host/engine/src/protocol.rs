@@ -19,6 +19,8 @@
 //!         ◄─ Stdout*, Copied | Failed    an archive of files
 //!         ── CopyIn, Stdin*, StdinClosed ──►
 //!         ◄─ Copied | Failed             the same the other way; a failure does not wait for its end
+//!         ── Pause | Unpause ──►
+//!         ◄─ Done | Unchanged | Failed
 //!         ── Hold ──►
 //!         ◄─ Done | Failed               it stands still until the client closes the connection
 //!         ── Follow ──►
@@ -70,6 +72,10 @@ pub(crate) enum Request {
     CopyOut { path: String, how: CopyOut },
     /// Unpack the archive that follows at this path of the guest.
     CopyIn { path: String, what: CopyIn },
+    /// Let the guest stand still until it is asked for that no more.
+    Pause,
+    /// Let a paused guest go on.
+    Unpause,
     /// Let the guest stand still as long as this connection is open.
     Hold,
     /// Tell when it has ended.
@@ -99,6 +105,8 @@ pub(crate) enum Reply {
     Copied { skipped: Vec<String> },
     /// What was asked for is done.
     Done,
+    /// It was so already.
+    Unchanged,
     /// The log has grown.
     Logged,
 }
@@ -272,6 +280,9 @@ mod tests {
                 }
             ),
             Just(Request::Stats),
+            Just(Request::Pause),
+            Just(Request::Unpause),
+            Just(Request::Hold),
             Just(Request::Wait),
             Just(Request::Follow),
         ]
@@ -300,6 +311,7 @@ mod tests {
             ),
             any::<Vec<String>>().prop_map(|skipped| Reply::Copied { skipped }),
             Just(Reply::Done),
+            Just(Reply::Unchanged),
             Just(Reply::Logged),
         ]
     }

@@ -69,19 +69,28 @@ pub enum Status {
     Created,
     /// Its supervisor lives.
     Running,
+    /// The same, and its guest stands still.
+    Paused,
     /// It has ended.
     Exited,
 }
 
 impl Status {
-    /// As it is written: `created`, `running`, `exited`.
+    /// As it is written: `created`, `running`, `paused`, `exited`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Created => "created",
             Self::Running => "running",
+            Self::Paused => "paused",
             Self::Exited => "exited",
         }
+    }
+
+    /// Whether it has a guest that has not ended, be it that it stands still.
+    #[must_use]
+    pub const fn is_live(self) -> bool {
+        matches!(self, Self::Running | Self::Paused)
     }
 }
 

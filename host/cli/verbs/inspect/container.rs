@@ -51,8 +51,8 @@ fn state(summary: &Summary) -> Value {
         |time: Option<Timestamp>| time.map_or_else(|| NEVER.to_owned(), |time| time.to_string());
     json!({
         "Status": state.status.as_str(),
-        "Running": state.status == Status::Running,
-        "Paused": false,
+        "Running": state.status.is_live(),
+        "Paused": state.status == Status::Paused,
         "Restarting": false,
         "OOMKilled": state.oom_killed(),
         "Dead": false,

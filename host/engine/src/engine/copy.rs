@@ -16,8 +16,7 @@ use silo_layers::{
 
 use super::Engine;
 use crate::{
-    Container, CopyOptions, CopySource, CopyTarget, Error, Result, Status, Summary,
-    client::Connection,
+    Container, CopyOptions, CopySource, CopyTarget, Error, Result, Summary, client::Connection,
 };
 
 impl Engine {
@@ -118,10 +117,7 @@ impl Engine {
 
     /// A connection to the supervisor of a container that runs.
     fn connect_running(&self, summary: &Summary) -> Result<Option<Connection>> {
-        match summary.state.status {
-            Status::Running => self.connect(&summary.container.id),
-            _ => Ok(None),
-        }
+        if summary.state.status.is_live() { self.connect(&summary.container.id) } else { Ok(None) }
     }
 }
 

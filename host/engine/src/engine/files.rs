@@ -8,7 +8,7 @@ use silo_layers::{Change, CommitOptions, Digest, Image, Omitted};
 
 use super::Engine;
 use crate::{
-    CommitRequest, Container, Error, Result, RunConfig, Status, Summary,
+    CommitRequest, Container, Error, Result, RunConfig, Summary,
     client::Connection,
     protocol::{Reply, Request},
     state::{Lock, Probe},
@@ -94,7 +94,7 @@ impl Engine {
     /// Keeps a container's files from being changed while the result lives.
     pub(super) fn stand_still(&self, summary: &Summary, pause: bool) -> Result<Option<Standstill>> {
         let id = &summary.container.id;
-        if summary.state.status != Status::Running {
+        if !summary.state.status.is_live() {
             return match Lock::try_take(&self.containers.lock_path(id))? {
                 Probe::Taken(lock) => Ok(Some(Standstill::Locked(lock))),
                 Probe::Held => Err(Error::Busy(summary.container.name.clone())),

@@ -30,7 +30,7 @@ impl Engine {
     pub fn prune(&self) -> Result<Pruned> {
         let mut pruned = Pruned::default();
         for summary in self.list()?.containers {
-            if summary.state.status == Status::Running {
+            if summary.state.status.is_live() {
                 continue;
             }
             let size = self.container_size(&summary);
@@ -91,7 +91,7 @@ impl Engine {
         let mut usage = Usage { size, ..Usage::default() };
         for summary in self.list()?.containers {
             usage.total += 1;
-            if summary.state.status == Status::Running {
+            if summary.state.status.is_live() {
                 usage.running += 1;
             } else {
                 usage.reclaimable += self.container_size(&summary);
@@ -129,8 +129,7 @@ impl Engine {
         if !self.containers.is_published(id) {
             return self.check_orphan(id, repair);
         }
-        let said_running =
-            self.containers.load_state(id).is_ok_and(|state| state.status == Status::Running);
+        let said_running = self.containers.load_state(id).is_ok_and(|state| state.status.is_live());
         let container = || format!("container {}", short(id));
         match self.refresh(id) {
             Ok(summary) if said_running && summary.state.status == Status::Exited => {
@@ -138,7 +137,7 @@ impl Engine {
                 let what = format!("{} had lost its supervisor", container());
                 Ok(lost.then_some(Problem { what, repaired: true }))
             }
-            Ok(summary) if summary.state.status != Status::Running => {
+            Ok(summary) if !summary.state.status.is_live() => {
                 self.remove_socket(id)?;
                 Ok(None)
             }

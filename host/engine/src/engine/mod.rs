@@ -23,6 +23,8 @@ use crate::{
 
 /// What the user could do about a container in the wrong state.
 const START_IT: &str = "start it first: `silo start`";
+const RUNS_ALREADY: &str = "it runs already; `silo logs -f` shows its output";
+const UNPAUSE_IT: &str = "let it go on: `silo unpause`";
 const STOP_IT: &str = "stop it first (`silo stop`), or remove it with -f";
 
 /// The exit code of a container whose supervisor died: that of a KILL, which ended the guest.
@@ -88,9 +90,10 @@ impl Engine {
     /// Starts a container that does not run.
     pub fn start(&self, query: &str, attach: Attach) -> Result<Session> {
         let summary = self.inspect(query)?;
-        if summary.state.status == Status::Running {
-            let hint = "it runs already; `silo logs -f` shows its output";
-            return Err(wrong_state(&summary, hint));
+        match summary.state.status {
+            Status::Running => return Err(wrong_state(&summary, RUNS_ALREADY)),
+            Status::Paused => return Err(wrong_state(&summary, UNPAUSE_IT)),
+            Status::Created | Status::Exited => {}
         }
         let (id, backend) = (&summary.container.id, &summary.container.backend);
         let supervisor = client::supervisor(&*self.launch, &self.containers, id, backend)?;
@@ -138,7 +141,7 @@ impl Engine {
         if summary.state.status == Status::Created {
             return Err(wrong_state(&summary, START_IT));
         }
-        if summary.state.status == Status::Running
+        if summary.state.status.is_live()
             && let Some(mut connection) = self.connect(id)?
             && let Some(Reply::Exited(exit)) = connection.ask(&Request::Wait)?
         {
@@ -159,13 +162,44 @@ impl Engine {
     /// Sends a signal to a container that runs.
     pub fn kill(&self, query: &str, signal: Signal) -> Result<()> {
         let summary = self.inspect(query)?;
-        if signal == Signal::KILL && summary.state.status == Status::Running {
+        if signal == Signal::KILL && summary.state.status.is_live() {
             // There is nothing to wait for but the end.
             return self.end(&summary, &Request::Stop { signal, timeout: Duration::MAX });
         }
-        match self.ask(&summary, &Request::Signal { session: None, signal })? {
+        if self.ask(&summary, &Request::Signal { session: None, signal })?.is_none() {
+            return self.after_the_end(&summary.container.id).map(drop);
+        }
+        if summary.state.status == Status::Paused && signal == summary.container.stop_signal {
+            // What asks it to end is not to wait; others arrive when it goes on.
+            self.ask(&summary, &Request::Unpause)?;
+        }
+        Ok(())
+    }
+
+    /// Lets a running container stand still until it is unpaused.
+    pub fn pause(&self, query: &str) -> Result<()> {
+        let summary = self.inspect(query)?;
+        let name = || summary.container.name.clone();
+        self.ask_for_change(&summary, &Request::Pause, || Error::AlreadyPaused(name()))
+    }
+
+    /// Lets a paused container go on.
+    pub fn unpause(&self, query: &str) -> Result<()> {
+        let summary = self.inspect(query)?;
+        let name = || summary.container.name.clone();
+        self.ask_for_change(&summary, &Request::Unpause, || Error::NotPaused(name()))
+    }
+
+    fn ask_for_change(
+        &self,
+        summary: &Summary,
+        request: &Request,
+        unchanged: impl FnOnce() -> Error,
+    ) -> Result<()> {
+        match self.ask(summary, request)? {
+            Some(Reply::Unchanged) => Err(unchanged()),
             Some(_) => Ok(()),
-            None => self.after_the_end(&summary.container.id).map(drop),
+            None => Err(wrong_state(&self.inspect(&summary.container.id)?, START_IT)),
         }
     }
 
@@ -182,7 +216,10 @@ impl Engine {
     pub fn exec(&self, query: &str, options: &ExecOptions) -> Result<Session> {
         let summary = self.inspect(query)?;
         let id = &summary.container.id;
-        if summary.state.status != Status::Running {
+        if summary.state.status == Status::Paused {
+            return Err(Error::Paused { name: summary.container.name, before: "exec" });
+        }
+        if !summary.state.status.is_live() {
             return Err(wrong_state(&summary, START_IT));
         }
         let process: Process = crate::bundle::exec_process(&summary.container.bundle, options)?;
@@ -208,7 +245,7 @@ impl Engine {
             Err(Error::Corrupt { .. }) if force => return self.remove_damaged(&id),
             Err(error) => return Err(error),
         };
-        if summary.state.status == Status::Running {
+        if summary.state.status.is_live() {
             if !force {
                 return Err(wrong_state(&summary, STOP_IT));
             }
@@ -258,7 +295,7 @@ impl Engine {
 
     /// Asks the supervisor of a running container; `None` where the container ended first.
     fn ask(&self, summary: &Summary, request: &Request) -> Result<Option<Reply>> {
-        if summary.state.status != Status::Running {
+        if !summary.state.status.is_live() {
             return Err(wrong_state(summary, START_IT));
         }
         let Some(mut connection) = self.connect(&summary.container.id)? else { return Ok(None) };
@@ -270,7 +307,7 @@ impl Engine {
 
     /// Asks for a container's end and waits for it.
     fn end(&self, summary: &Summary, request: &Request) -> Result<()> {
-        if summary.state.status != Status::Running {
+        if !summary.state.status.is_live() {
             return Ok(());
         }
         if self.ask(summary, request)?.is_none() {
@@ -293,7 +330,7 @@ impl Engine {
     fn refresh(&self, id: &str) -> Result<Summary> {
         let container = self.unless_torn(id, self.containers.load(id))?;
         let state = self.unless_torn(id, self.containers.load_state(id))?;
-        if state.status != Status::Running {
+        if !state.status.is_live() {
             return Ok(Summary { container, state });
         }
         match Lock::try_take(&self.containers.lock_path(id))? {
@@ -324,7 +361,7 @@ impl Engine {
         if !self.containers.is_published(&container.id) {
             return Err(Error::NotFound(short(&container.id).to_owned()));
         }
-        if state.status != Status::Running {
+        if !state.status.is_live() {
             return Ok(Summary { container, state });
         }
         let backend = crate::backend(&self.backends, &container.backend)?;

@@ -4,7 +4,7 @@ use std::io;
 
 use super::Engine;
 use crate::{
-    LogEntry, LogOptions, Result, Status,
+    LogEntry, LogOptions, Result,
     log::LogReader,
     protocol::{Reply, Request},
 };
@@ -21,7 +21,7 @@ impl Engine {
         let summary = self.inspect(query)?;
         let id = &summary.container.id;
         let mut reader = LogReader::new(&self.containers.log_path(id), options);
-        let running = summary.state.status == Status::Running;
+        let running = summary.state.status.is_live();
         let connection = if options.follow && running { self.connect(id)? } else { None };
         let Some(mut connection) = connection else { return reader.first(sink) };
         let mut news = connection.ask(&Request::Follow)?;

@@ -149,6 +149,8 @@ fn answer(guest: &Guest, mut incoming: Incoming, peer: &Peer, request: Request) 
             copies::receive(guest, &mut incoming, peer, &path, &what);
             None
         }
+        Request::Pause => Some(changed(guest.pause()?)),
+        Request::Unpause => Some(changed(guest.unpause()?)),
         Request::Hold => {
             hold(guest, incoming, peer)?;
             None
@@ -184,6 +186,10 @@ fn answer(guest: &Guest, mut incoming: Incoming, peer: &Peer, request: Request) 
     Ok(())
 }
 
+const fn changed(changed: bool) -> Reply {
+    if changed { Reply::Done } else { Reply::Unchanged }
+}
+
 fn resize(
     guest: &Guest,
     session: Option<u64>,
@@ -202,12 +208,12 @@ fn resize(
 
 /// Lets the guest stand still until the client is gone.
 fn hold(guest: &Guest, mut incoming: Incoming, peer: &Peer) -> Result<()> {
-    guest.pause()?;
+    guest.hold()?;
     if peer.send(&Reply::Done).is_ok() {
         // It has nothing to say, and is waited for.
         let _ = incoming.next();
     }
-    Ok(guest.resume()?)
+    Ok(guest.release()?)
 }
 
 /// Tells whenever the log has grown. This thread waits for a slow reader, not the guest's.

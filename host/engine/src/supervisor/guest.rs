@@ -9,7 +9,12 @@ use std::{
 
 use silo_isolation::{Error as BackendError, Exit, Sandbox, Signal};
 
-use super::{copies::Copies, exec::Sessions, streams::spawn};
+use super::{
+    copies::Copies,
+    exec::Sessions,
+    standstill::{Note, Standstill},
+    streams::spawn,
+};
 use crate::{
     Attach, Result, Stream,
     log::LogWriter,
@@ -71,8 +76,8 @@ pub(super) struct Guest {
     members: Mutex<Vec<Member>>,
     ended: Mutex<bool>,
     has_ended: Condvar,
-    /// How many want it to stand still.
-    holders: Mutex<u32>,
+    /// Who wants it to stand still.
+    pub(super) standstill: Mutex<Standstill>,
     /// Processes beside the first.
     pub(super) sessions: Sessions,
     /// Copies from and to its files.
@@ -80,7 +85,7 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    pub(super) fn new(sandbox: Box<dyn Sandbox>, log: LogWriter) -> Self {
+    pub(super) fn new(sandbox: Box<dyn Sandbox>, log: LogWriter, note: Note) -> Self {
         Self {
             sandbox: RwLock::new(Some(sandbox)),
             stdin: Mutex::new(None),
@@ -89,7 +94,7 @@ impl Guest {
             members: Mutex::default(),
             ended: Mutex::new(false),
             has_ended: Condvar::new(),
-            holders: Mutex::new(0),
+            standstill: Mutex::new(Standstill::new(note)),
             sessions: Sessions::default(),
             copies: Copies::default(),
         }
@@ -148,39 +153,11 @@ impl Guest {
         }
     }
 
-    /// Sends `signal`, and KILL when that has not ended it within `timeout`.
+    /// Sends `signal`, and KILL when that has not ended it within `timeout`. A pause ends.
     pub(super) fn stop(&self, signal: Signal, timeout: Duration) -> Result<(), BackendError> {
         self.signal(signal)?;
+        self.wake()?;
         if self.wait_at_most(timeout) { Ok(()) } else { self.signal(Signal::KILL) }
-    }
-
-    /// Lets it stand still until [`resume`](Self::resume) was called as often.
-    pub(super) fn pause(&self) -> Result<()> {
-        let mut holders = lock(&self.holders);
-        if *holders == 0 {
-            self.with_sandbox(|sandbox| match sandbox.pause() {
-                Some(pause) => pause.pause().map(Some),
-                None => Ok(None),
-            })?
-            .ok_or(crate::Error::NoPause)?;
-        }
-        *holders += 1;
-        Ok(())
-    }
-
-    /// Lets it go on unless somebody else holds it. One that has ended is success.
-    pub(super) fn resume(&self) -> Result<(), BackendError> {
-        let mut holders = lock(&self.holders);
-        *holders -= 1;
-        if *holders > 0 {
-            return Ok(());
-        }
-        match self
-            .with_sandbox(|sandbox| sandbox.pause().map_or(Ok(()), silo_isolation::Pause::resume))
-        {
-            Err(BackendError::WrongState { .. }) => Ok(()),
-            other => other,
-        }
     }
 
     /// Takes what goes to its stdin.
@@ -246,6 +223,7 @@ impl Guest {
     /// `last_words` follow its output. Returns everything that went wrong.
     pub(super) fn put_away(&self, last_words: Option<&str>) -> Vec<crate::Error> {
         let mut errors = Vec::new();
+        self.forget_pauses();
         let sandbox = self.sandbox.write().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(Err(error)) = sandbox.map(Sandbox::delete) {
             errors.push(error.into());

@@ -18,6 +18,7 @@ mod connections;
 mod copies;
 mod exec;
 mod guest;
+mod standstill;
 mod streams;
 
 use std::{fs::File, path::Path, sync::Arc, time::Duration};
@@ -29,6 +30,7 @@ use silo_isolation::{Exit, ExitStatus, IsolationBackend, Sandbox, Signal, Stdio,
 use self::{
     connections::{Accepting, Closing},
     guest::{Guest, Member, Peer},
+    standstill::Note,
     streams::{Outputs, Streams},
 };
 use crate::{
@@ -146,7 +148,8 @@ impl Supervisor {
             Ok(streams) => {
                 let log = LogWriter::new(self.containers.log_path(&self.container.id));
                 let timeout = self.container.bundle.limits.timeout;
-                Ok(Started { guest: Guest::new(sandbox, log), streams, listener, timeout })
+                let guest = Guest::new(sandbox, log, self.note());
+                Ok(Started { guest, streams, listener, timeout })
             }
             Err(error) => {
                 // The first failure is the one to tell.
@@ -167,6 +170,15 @@ impl Supervisor {
             Some(streams) => Ok(streams),
             None => streams::terminal(sandbox.terminal(), self.container.interactive),
         }
+    }
+
+    /// What writes how the container fares while its guest runs, but for its status as now.
+    fn note(&self) -> Note {
+        let (containers, container) = (self.containers.clone(), self.container.clone());
+        let state = self.state.clone();
+        Box::new(move |status| {
+            containers.save_state(&container, &State { status, ..state.clone() })
+        })
     }
 
     /// Puts away what could not be started, and returns why it could not.

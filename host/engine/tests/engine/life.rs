@@ -14,6 +14,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_detached_container_runs_on_its_own", detached),
     ("stop_ends_a_container_and_start_runs_it_again", stop_and_start),
     ("signals_reach_an_attached_guest_that_reads_nothing", signal_while_stdin_is_full),
+    ("what_a_backend_cannot_pause_runs_on", no_pause),
     ("a_timeout_ends_a_container", timeout),
     ("a_missing_program_is_told_with_its_exit_code_and_leaves_a_record", missing_program),
     ("what_the_backend_refuses_is_told_at_once_and_leaves_nothing", refused),
@@ -102,6 +103,14 @@ fn stop_and_start(f: &Fixture) {
     assert_eq!(f.engine.inspect(&id).unwrap().state.status, Status::Running);
     f.engine.remove(&id, true).unwrap();
     assert_nothing_left(f);
+}
+
+fn no_pause(f: &Fixture) {
+    let id = f.detached(&["sleep"]);
+    let error = f.engine.pause(&id).unwrap_err();
+    assert_eq!(error.to_string(), "the container cannot be paused here");
+    assert_eq!(f.engine.inspect(&id).unwrap().state.status, Status::Running);
+    f.engine.remove(&id, true).unwrap();
 }
 
 fn signal_while_stdin_is_full(f: &Fixture) {
