@@ -78,6 +78,12 @@ impl Failure {
         self.code
     }
 
+    /// Whether nobody said how a container ended.
+    pub(crate) fn is_lost_supervisor(&self) -> bool {
+        let error = self.error.downcast_ref::<silo_engine::Error>();
+        matches!(error, Some(silo_engine::Error::SupervisorLost(_)))
+    }
+
     /// Whether the reader of this program's output went away.
     pub(crate) fn is_broken_pipe(&self) -> bool {
         let mut cause: Option<&(dyn Error + 'static)> = Some(&*self.error);

@@ -6,6 +6,7 @@ mod changes;
 mod command;
 mod container;
 mod context;
+mod detach;
 mod environment;
 mod failure;
 mod foreground;

@@ -18,7 +18,12 @@ pub(crate) struct Signals(system::Signals);
 impl Signals {
     /// Catches signals from now on: before the guest starts, so that none is lost.
     pub(crate) fn catch() -> std::io::Result<Self> {
-        system::Signals::catch().map(Self)
+        system::Signals::catch(true).map(Self)
+    }
+
+    /// Catches only changes of the terminal's size.
+    pub(crate) fn catch_sizes() -> std::io::Result<Self> {
+        system::Signals::catch(false).map(Self)
     }
 
     /// Those that have come, without waiting for one.
@@ -62,8 +67,9 @@ mod system {
     }
 
     impl Signals {
-        pub(super) fn catch() -> io::Result<Self> {
-            let forwarded = FORWARDED.iter().map(|(number, _)| *number);
+        pub(super) fn catch(forwarded: bool) -> io::Result<Self> {
+            let forwarded: &[_] = if forwarded { &FORWARDED } else { &[] };
+            let forwarded = forwarded.iter().map(|(number, _)| *number);
             let caught = iterator::Signals::new(forwarded.chain([consts::SIGWINCH]))?;
             Ok(Self { caught, seen: VecDeque::new() })
         }
@@ -104,8 +110,11 @@ mod system {
     pub(super) struct Signals(Receiver<Event>);
 
     impl Signals {
-        pub(super) fn catch() -> io::Result<Self> {
+        pub(super) fn catch(forwarded: bool) -> io::Result<Self> {
             let (sender, receiver) = mpsc::channel();
+            if !forwarded {
+                return Ok(Self(receiver));
+            }
             ctrlc::set_handler(move || {
                 let _ = sender.send(Event::Signal(Signal::INT));
             })

@@ -8,6 +8,7 @@
 
 mod support;
 
+mod attached;
 mod bad_input;
 mod changes;
 mod copies;

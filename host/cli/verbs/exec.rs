@@ -9,7 +9,7 @@ use crate::{
     context::Context,
     environment,
     failure::{ENGINE_FAILED, Failure, Result},
-    foreground::Foreground,
+    foreground::{DetachArgs, Foreground},
     terminal,
 };
 
@@ -29,6 +29,8 @@ pub(crate) struct Exec {
     /// Give the program a terminal
     #[arg(short, long)]
     tty: bool,
+    #[command(flatten)]
+    leave: DetachArgs,
     /// Set an environment variable; without a value it is the host's
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     env: Vec<String>,
@@ -76,6 +78,10 @@ impl Exec {
             interactive: self.interactive,
             terminal: self.tty,
             ends_with_output: false,
+            forwards: true,
+            without_terminal: "leave out -t",
+            keys: self.leave.keys,
+            may_leave: false,
         };
         foreground.run(|_| Ok(engine.exec(name, &options)?))
     }

@@ -1,5 +1,6 @@
 //! One file per verb: its options, and what it does.
 
+pub(crate) mod attach;
 pub(crate) mod commit;
 pub(crate) mod completion;
 pub(crate) mod cp;

@@ -9,7 +9,7 @@ use crate::{
     container::ContainerArgs,
     context::Context,
     failure::{Failure, Result},
-    foreground::Foreground,
+    foreground::{Foreground, ForegroundArgs},
     hello, output,
 };
 
@@ -24,6 +24,8 @@ pub(crate) struct Run {
     /// Leave the container running in the background and print its id
     #[arg(short, long)]
     detach: bool,
+    #[command(flatten)]
+    foreground: ForegroundArgs,
     #[command(flatten)]
     pub(crate) container: ContainerArgs,
 }
@@ -49,6 +51,10 @@ impl Run {
             interactive: container.interactive,
             terminal: container.tty,
             ends_with_output: container.rm,
+            forwards: self.foreground.sig_proxy,
+            without_terminal: "leave out -t",
+            keys: self.foreground.detach.keys,
+            may_leave: true,
         };
         foreground.run(start)
     }

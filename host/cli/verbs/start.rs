@@ -8,7 +8,7 @@ use silo_engine::Attach;
 use crate::{
     context::Context,
     failure::{Failure, Result},
-    foreground::Foreground,
+    foreground::{Foreground, ForegroundArgs},
     output,
 };
 
@@ -21,6 +21,8 @@ pub(crate) struct Start {
     /// Let it read what is typed
     #[arg(short, long)]
     interactive: bool,
+    #[command(flatten)]
+    foreground: ForegroundArgs,
     /// Names or ids
     #[arg(required = true, value_name = "CONTAINER")]
     containers: Vec<String>,
@@ -43,6 +45,10 @@ impl Start {
             interactive: self.interactive && container.interactive,
             terminal: container.bundle.process.terminal,
             ends_with_output: container.auto_remove,
+            forwards: self.foreground.sig_proxy,
+            without_terminal: "leave out -i",
+            keys: self.foreground.detach.keys,
+            may_leave: true,
         };
         foreground.run(|attach| Ok(engine.start(name, attach)?))
     }

@@ -141,6 +141,7 @@ impl Session {
             Some(Reply::Stdout(bytes)) => copy(stdout, &bytes)?,
             Some(Reply::Stderr(bytes)) => copy(stderr, &bytes)?,
             Some(Reply::Exited(exit)) => return Ok(Some(exit)),
+            Some(Reply::Detached) => return Err(Error::Detached),
             Some(Reply::Failed(failure)) => return Err(failure.into()),
             Some(_) => {}
             None => return Err(Error::SupervisorLost(short(&self.id).to_owned())),
@@ -210,6 +211,13 @@ impl Control {
     pub fn close_stdin(&self) -> Result<()> {
         let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
         input.take().map_or(Ok(()), |mut writer| send(&mut writer, &Request::StdinClosed))
+    }
+
+    /// Leaves the guest running, what it has to read open, and ends
+    /// [`Session::follow`] with [`Error::Detached`]. For those who are attached to its stdin.
+    pub fn detach(&self) -> Result<()> {
+        let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
+        input.take().map_or(Ok(()), |mut writer| send(&mut writer, &Request::Detach))
     }
 
     /// Sends the guest a signal. A guest that has ended is success.

@@ -165,6 +165,17 @@ pub enum Error {
         /// The host's answer.
         source: io::Error,
     },
+    /// A container that is to be attached to does not run.
+    #[error("cannot attach to a {state} container, {first} it first")]
+    CannotAttach {
+        /// How it is instead.
+        state: &'static str,
+        /// What the user could do, as a verb.
+        first: &'static str,
+    },
+    /// The client detached from a container that goes on.
+    #[error("read escape sequence")]
+    Detached,
     /// The supervisor ended without saying how the container ended.
     #[error("the supervisor of container {0} ended unexpectedly")]
     SupervisorLost(String),

@@ -12,6 +12,7 @@
 //! engine.create(&CreateOptions) -> Result<Container>
 //! engine.run(&CreateOptions, Attach) -> Result<Session>       create + start
 //! engine.start(query: &str, Attach) -> Result<Session>
+//! engine.attach(query, Attach) -> Result<Session>             engine.attachable(query) -> Result<Container>
 //! engine.exec(query, &ExecOptions) -> Result<Session>
 //! engine.list() -> Result<Listing>           engine.inspect(query) -> Result<Summary>
 //! engine.wait(query) -> Result<u8>           engine.stop(query, Duration) -> Result<()>
@@ -29,7 +30,7 @@
 //! session.id() -> &str                       session.control() -> Control
 //! session.wait(&mut dyn Write, &mut dyn Write) -> Result<Exit>; dropping it detaches
 //! session.follow(&mut dyn Write, &mut dyn Write) -> Result<Exit>     for those about to exit
-//! control.stdin(&[u8]), .close_stdin(), .signal(Signal), .resize(TerminalSize) -> Result<()>
+//! control.stdin(&[u8]), .close_stdin(), .detach(), .signal(Signal), .resize(TerminalSize) -> Result<()>
 //!
 //! supervise(root: &Path, id, backend, &[Arc<dyn IsolationBackend>]) -> Result<()>   hidden verb
 //! ```

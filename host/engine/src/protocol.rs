@@ -8,6 +8,8 @@
 //!         ◄─ Started | Failed
 //!         ── Stdin*, StdinClosed ──►     where it is attached
 //!         ◄─ Stdout*, Stderr*, Exited
+//!         ── Detach ──►                  where it is attached, as the last of its words
+//!         ◄─ Detached
 //!
 //! client  ── Exec | Attach ──►           over a local socket, one connection each, and
 //!         ◄─ Started | Failed            then as the starter
@@ -58,6 +60,8 @@ pub(crate) enum Request {
     Stdin(Vec<u8>),
     /// The end of that.
     StdinClosed,
+    /// Take part no more, and leave the guest what it has to read open.
+    Detach,
     /// Send a signal to the guest, or to the exec session of this number.
     Signal { session: Option<u64>, signal: Signal },
     /// Set the terminal's size, of the guest or of an exec session.
@@ -97,6 +101,8 @@ pub(crate) enum Reply {
     Stderr(Vec<u8>),
     /// It has ended, and nothing of it is left but its record. The last frame.
     Exited(Exit),
+    /// The client takes part no more. The last frame.
+    Detached,
     /// What was asked for could not be done. The last frame.
     Failed(Failure),
     /// What the guest uses.
@@ -261,6 +267,7 @@ mod tests {
             attach().prop_map(Request::Attach),
             any::<Vec<u8>>().prop_map(Request::Stdin),
             Just(Request::StdinClosed),
+            Just(Request::Detach),
             (any::<Option<u64>>(), signal())
                 .prop_map(|(session, signal)| Request::Signal { session, signal }),
             (any::<Option<u64>>(), size())
@@ -303,6 +310,7 @@ mod tests {
             any::<Vec<u8>>().prop_map(Reply::Stdout),
             any::<Vec<u8>>().prop_map(Reply::Stderr),
             exit().prop_map(Reply::Exited),
+            Just(Reply::Detached),
             any::<(String, Option<String>, u8)>().prop_map(|(message, hint, exit_code)| {
                 Reply::Failed(Failure { message, source: None, hint, exit_code })
             }),

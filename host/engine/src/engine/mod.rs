@@ -27,6 +27,9 @@ const RUNS_ALREADY: &str = "it runs already; `silo logs -f` shows its output";
 const UNPAUSE_IT: &str = "let it go on: `silo unpause`";
 const STOP_IT: &str = "stop it first (`silo stop`), or remove it with -f";
 
+/// What is told of a container that cannot be attached to for it does not run.
+const STOPPED: Error = Error::CannotAttach { state: "stopped", first: "start" };
+
 /// The exit code of a container whose supervisor died: that of a KILL, which ended the guest.
 const LOST: u8 = 137;
 
@@ -98,6 +101,28 @@ impl Engine {
         let (id, backend) = (&summary.container.id, &summary.container.backend);
         let supervisor = client::supervisor(&*self.launch, &self.containers, id, backend)?;
         supervisor.start(attach).inspect_err(|_| self.clear(id))
+    }
+
+    /// Takes part in the streams of a container that runs, from now on.
+    pub fn attach(&self, query: &str, attach: Attach) -> Result<Session> {
+        let Container { id, interactive, .. } = &self.attachable(query)?;
+        let stdin = attach.stdin && *interactive;
+        let mut connection = self.connect(id)?.ok_or(STOPPED)?;
+        match connection.ask(&Request::Attach(Attach { stdin, ..attach }))? {
+            Some(Reply::Failed(failure)) => Err(failure.into()),
+            Some(_) => Ok(connection.into_session(id, self.endpoint(id), None)),
+            None => Err(STOPPED),
+        }
+    }
+
+    /// A container that can be attached to.
+    pub fn attachable(&self, query: &str) -> Result<Container> {
+        let Summary { container, state } = self.inspect(query)?;
+        match state.status {
+            Status::Running => Ok(container),
+            Status::Paused => Err(Error::CannotAttach { state: "paused", first: "unpause" }),
+            Status::Created | Status::Exited => Err(STOPPED),
+        }
     }
 
     /// Clears away what a supervisor left that died before its guest ran.

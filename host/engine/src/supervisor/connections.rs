@@ -100,19 +100,27 @@ impl Closing {
 }
 
 /// Starts the thread that reads the starter's stdin.
-pub(super) fn read_starter(guest: &Arc<Guest>, input: &File) -> Result<()> {
+pub(super) fn read_starter(guest: &Arc<Guest>, input: &File, starter: &Peer) -> Result<()> {
     let failed = |source| Error::Supervisor { step: "read from the starter", source };
     let mut input = input.try_clone().map_err(failed)?;
-    let guest = Arc::clone(guest);
-    spawn("starter", move || feed(&guest, &mut input)).map(drop)
+    let (guest, starter) = (Arc::clone(guest), starter.clone());
+    spawn("starter", move || feed(&guest, &mut input, &starter)).map(drop)
 }
 
-/// Gives the guest what a client types. Its stdin ends with the client.
-fn feed(guest: &Guest, input: &mut dyn Read) {
-    while let Ok(Some(Request::Stdin(bytes))) = protocol::read(input) {
-        guest.write_stdin(&bytes);
+/// Gives the guest what a client types, until that ends or the client detaches.
+fn feed(guest: &Guest, input: &mut dyn Read, client: &Peer) {
+    loop {
+        match protocol::read(input) {
+            Ok(Some(Request::Stdin(bytes))) => guest.write_stdin(&bytes),
+            Ok(Some(Request::Detach)) => {
+                guest.leave(client);
+                // A client that is gone has detached, too.
+                let _ = client.send(&Reply::Detached);
+                return;
+            }
+            _ => return guest.end_of_input(),
+        }
     }
-    guest.close_stdin();
 }
 
 fn serve(guest: &Guest, mut incoming: Incoming) {
@@ -163,8 +171,11 @@ fn answer(guest: &Guest, mut incoming: Incoming, peer: &Peer, request: Request) 
             // A client that is gone is forgotten at the first output.
             let _ = peer.send(&Reply::Started { session: None });
             guest.join(Member::attached(peer.clone(), attach));
+            if let Some(size) = attach.size {
+                redraw(guest, size)?;
+            }
             if attach.stdin {
-                feed(guest, &mut &*incoming.0);
+                feed(guest, &mut &*incoming.0, peer);
             }
             None
         }
@@ -172,7 +183,7 @@ fn answer(guest: &Guest, mut incoming: Incoming, peer: &Peer, request: Request) 
             exec::serve(guest, incoming, &process, interactive, size)?;
             None
         }
-        Request::Start(_) | Request::Stdin(_) | Request::StdinClosed => {
+        Request::Start(_) | Request::Stdin(_) | Request::StdinClosed | Request::Detach => {
             return Err(Error::Supervisor {
                 step: "understand what the client asks",
                 source: std::io::ErrorKind::InvalidInput.into(),
@@ -204,6 +215,12 @@ fn resize(
             sandbox.terminal().map_or(Ok(()), |terminal| terminal.resize(size))
         }),
     }
+}
+
+/// Has a guest show its terminal anew to who came later: it does when the size changes.
+fn redraw(guest: &Guest, size: TerminalSize) -> Result<(), silo_isolation::Error> {
+    resize(guest, None, TerminalSize { rows: size.rows.saturating_add(1), ..size })?;
+    resize(guest, None, size)
 }
 
 /// Lets the guest stand still until the client is gone.

@@ -124,10 +124,21 @@ fn serve_started(
     // A client that is gone: the process goes on, as its guest does.
     let _ = peer.send(&Reply::Started { session: Some(number) });
     if let Some(mut input) = streams.input {
+        let client = peer.clone();
         spawn("exec input", move || {
-            while let Some(Request::Stdin(bytes)) = incoming.next() {
-                if input.write_all(&bytes).and_then(|()| input.flush()).is_err() {
-                    return;
+            loop {
+                match incoming.next() {
+                    Some(Request::Stdin(bytes)) => {
+                        if input.write_all(&bytes).and_then(|()| input.flush()).is_err() {
+                            return;
+                        }
+                    }
+                    Some(Request::Detach) => {
+                        // A client that is gone has detached, too.
+                        let _ = client.send(&Reply::Detached);
+                        return;
+                    }
+                    _ => return,
                 }
             }
         })?;

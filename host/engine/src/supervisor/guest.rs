@@ -66,11 +66,21 @@ impl Member {
     }
 }
 
+/// Whether what a guest has to read ends with who types it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Input {
+    /// Its starter types it, and nobody after it.
+    Once,
+    /// Others come and go; or it is a terminal, which has no end.
+    Open,
+}
+
 /// The guest.
 pub(super) struct Guest {
     /// Taken when it is deleted.
     sandbox: RwLock<Option<Box<dyn Sandbox>>>,
     stdin: Mutex<Option<Box<dyn Write + Send>>>,
+    input: Input,
     log: Mutex<LogWriter>,
     log_grown: Condvar,
     members: Mutex<Vec<Member>>,
@@ -85,10 +95,11 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    pub(super) fn new(sandbox: Box<dyn Sandbox>, log: LogWriter, note: Note) -> Self {
+    pub(super) fn new(sandbox: Box<dyn Sandbox>, log: LogWriter, input: Input, note: Note) -> Self {
         Self {
             sandbox: RwLock::new(Some(sandbox)),
             stdin: Mutex::new(None),
+            input,
             log: Mutex::new(log),
             log_grown: Condvar::new(),
             members: Mutex::default(),
@@ -175,8 +186,15 @@ impl Guest {
         }
     }
 
+    /// Ends its stdin where that ends with who types it.
+    pub(super) fn end_of_input(&self) {
+        if self.input == Input::Once {
+            self.close_stdin();
+        }
+    }
+
     /// Ends its stdin.
-    pub(super) fn close_stdin(&self) {
+    fn close_stdin(&self) {
         self.set_stdin(None);
     }
 
@@ -195,7 +213,7 @@ impl Guest {
         let reply = Reply::written(stream, bytes);
         for member in members {
             if member.peer.send(&reply).is_err() {
-                lock(&self.members).retain(|other| !Arc::ptr_eq(&other.peer.0, &member.peer.0));
+                self.leave(&member.peer);
             }
         }
     }
@@ -217,6 +235,11 @@ impl Guest {
     /// Adds one who is told of the end.
     pub(super) fn join(&self, member: Member) {
         lock(&self.members).push(member);
+    }
+
+    /// Forgets one who joined.
+    pub(super) fn leave(&self, peer: &Peer) {
+        lock(&self.members).retain(|member| !Arc::ptr_eq(&member.peer.0, &peer.0));
     }
 
     /// Removes the sandbox, whose output has ended. A guest that trapped cannot say so itself:

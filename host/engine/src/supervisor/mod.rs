@@ -29,7 +29,7 @@ use silo_isolation::{Exit, ExitStatus, IsolationBackend, Sandbox, Signal, Stdio,
 
 use self::{
     connections::{Accepting, Closing},
-    guest::{Guest, Member, Peer},
+    guest::{Guest, Input, Member, Peer},
     standstill::Note,
     streams::{Outputs, Streams},
 };
@@ -148,7 +148,9 @@ impl Supervisor {
             Ok(streams) => {
                 let log = LogWriter::new(self.containers.log_path(&self.container.id));
                 let timeout = self.container.bundle.limits.timeout;
-                let guest = Guest::new(sandbox, log, self.note());
+                let typed_once = attach.stdin && !self.container.bundle.process.terminal;
+                let input = if typed_once { Input::Once } else { Input::Open };
+                let guest = Guest::new(sandbox, log, input, self.note());
                 Ok(Started { guest, streams, listener, timeout })
             }
             Err(error) => {
@@ -277,7 +279,7 @@ impl Started {
                 guest::end_after(&guest, limit)?;
             }
             if attach.stdin {
-                connections::read_starter(&guest, input)?;
+                connections::read_starter(&guest, input, starter)?;
             }
             Ok(accepting)
         };
