@@ -57,6 +57,14 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(wrong)
 }
 
+/// How long `stop` waits: whole seconds; less than 0 is for ever.
+pub(crate) fn patience(text: &str) -> Result<Duration, String> {
+    match text.parse::<i64>() {
+        Ok(seconds) => Ok(u64::try_from(seconds).map_or(Duration::MAX, Duration::from_secs)),
+        Err(_) => Err("expected a whole number of seconds, or -1 for ever".to_owned()),
+    }
+}
+
 /// `--network`.
 pub(crate) fn network(text: &str) -> Result<Network, String> {
     match text {
@@ -100,6 +108,14 @@ mod tests {
         for text in ["", "s", "0", "-1", "1d", "1ms", "99999999999h"] {
             assert!(duration(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn patience_may_have_no_end() {
+        assert_eq!(patience("0"), Ok(Duration::ZERO));
+        assert_eq!(patience("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(patience("-1"), Ok(Duration::MAX));
+        assert!(patience("1.5").is_err() && patience("").is_err());
     }
 
     #[test]

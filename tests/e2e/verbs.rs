@@ -92,6 +92,41 @@ fn containers_stop_by_their_signal_and_start_again() {
 }
 
 #[test]
+fn containers_are_restarted_those_too_that_go_when_they_end() {
+    let Some(silo) = Silo::with_busybox() else { return };
+    let script =
+        "trap 'echo asked; exit 5' TERM; trap 'exit 6' HUP; echo up; while :; do sleep 0.1; done";
+    let ups = |count| {
+        wait_until("it to be up again", || {
+            silo.run(&["logs", "c"]).stdout.matches("up").count() == count
+        });
+    };
+    silo.ok(&["run", "-d", "--rm", "--name", "c", "busybox", "sh", "-c", script]);
+    ups(1);
+    let id = silo.inspect("c", "{{.Id}}");
+    assert_eq!(silo.ok(&["restart", "-t", "-1", "c"]), "c");
+    ups(2);
+    silo.ok(&["restart", "-s", "HUP", "--time", "1000", "c"]);
+    ups(3);
+    silo.ok(&["pause", "c"]);
+    silo.ok(&["restart", "-t", "1000", "c"]);
+    ups(4);
+    assert_eq!(silo.ok(&["logs", "c"]), "up\nasked\nup\nup\nasked\nup");
+    assert_eq!(silo.inspect("c", "{{.Id}} {{.State.Status}}"), format!("{id} running"));
+    silo.ok(&["stop", "-s", "HUP", "-t", "1000", "c"]);
+    silo.ok(&["create", "--name", "new", "busybox", "sleep", "1000"]);
+    silo.ok(&["restart", "new"]);
+    assert_eq!(silo.inspect("new", "{{.State.Status}}"), "running");
+    Transcript::of(&silo)
+        .run(&["restart", "c", "nonexistent"])
+        .run(&["restart", "-t", "soon", "new"])
+        .run(&["restart", "-t", "0", "new"])
+        .run(&["rm", "-f", "new"])
+        .assert("restarted");
+    silo.assert_nothing_left(&[id]);
+}
+
+#[test]
 fn the_options_of_run_do_what_dockers_do() {
     let Some(silo) = Silo::with_busybox() else { return };
     let run = |options: &[&str], script: &str| {

@@ -15,7 +15,8 @@
 //! engine.attach(query, Attach) -> Result<Session>             engine.attachable(query) -> Result<Container>
 //! engine.exec(query, &ExecOptions) -> Result<Session>
 //! engine.list() -> Result<Listing>           engine.inspect(query) -> Result<Summary>
-//! engine.wait(query) -> Result<u8>           engine.stop(query, Duration) -> Result<()>
+//! engine.wait(query) -> Result<u8>           engine.stop(query, Option<Signal>, Duration) -> Result<()>
+//! engine.restart(query, Option<Signal>, Duration) -> Result<()>
 //! engine.kill(query, Signal) -> Result<()>   engine.remove(query, force: bool) -> Result<()>
 //! engine.pause(query) -> Result<()>          engine.unpause(query) -> Result<()>
 //! engine.logs(query, LogOptions, &mut dyn FnMut(LogEntry) -> io::Result<()>) -> Result<()>

@@ -66,8 +66,9 @@ pub(crate) enum Request {
     Signal { session: Option<u64>, signal: Signal },
     /// Set the terminal's size, of the guest or of an exec session.
     Resize { session: Option<u64>, size: TerminalSize },
-    /// Send this signal, and KILL when that has not ended the guest in time.
-    Stop { signal: Signal, timeout: Duration },
+    /// Send this signal, and KILL when that has not ended the guest in time. The container stays
+    /// where it is to be kept, even one that is to be removed at its end.
+    Stop { signal: Signal, timeout: Duration, keep: bool },
     /// Run a process beside the guest's first.
     Exec { process: Process, interactive: bool, size: Option<TerminalSize> },
     /// Tell what the guest uses.
@@ -272,8 +273,8 @@ mod tests {
                 .prop_map(|(session, signal)| Request::Signal { session, signal }),
             (any::<Option<u64>>(), size())
                 .prop_map(|(session, size)| Request::Resize { session, size }),
-            (signal(), any::<Duration>())
-                .prop_map(|(signal, timeout)| Request::Stop { signal, timeout }),
+            (signal(), any::<Duration>(), any::<bool>())
+                .prop_map(|(signal, timeout, keep)| Request::Stop { signal, timeout, keep }),
             (process(), any::<bool>(), proptest::option::of(size())).prop_map(
                 |(process, interactive, size)| Request::Exec { process, interactive, size }
             ),

@@ -18,7 +18,7 @@ use crate::{
     endpoint::Endpoint,
     names,
     protocol::{Reply, Request},
-    state::{Containers, Durability, Lock, Probe, short},
+    state::{Containers, Durability, Lock, Probe, remove_tree, short},
 };
 
 /// What the user could do about a container in the wrong state.
@@ -26,6 +26,9 @@ const START_IT: &str = "start it first: `silo start`";
 const RUNS_ALREADY: &str = "it runs already; `silo logs -f` shows its output";
 const UNPAUSE_IT: &str = "let it go on: `silo unpause`";
 const STOP_IT: &str = "stop it first (`silo stop`), or remove it with -f";
+
+/// What ends a container at once.
+const KILL: Request = Request::Stop { signal: Signal::KILL, timeout: Duration::MAX, keep: false };
 
 /// What is told of a container that cannot be attached to for it does not run.
 const STOPPED: Error = Error::CannotAttach { state: "stopped", first: "start" };
@@ -176,12 +179,27 @@ impl Engine {
         Ok(state.exit_code.unwrap_or(LOST))
     }
 
-    /// Ends a container: first by its stop signal, after `timeout` by KILL. One that does not
-    /// run is stopped.
-    pub fn stop(&self, query: &str, timeout: Duration) -> Result<()> {
+    /// Ends a container: first by `signal`, else by its stop signal; after `timeout` by KILL. One
+    /// that does not run is stopped.
+    pub fn stop(&self, query: &str, signal: Option<Signal>, timeout: Duration) -> Result<()> {
         let summary = self.inspect(query)?;
-        let request = Request::Stop { signal: summary.container.stop_signal, timeout };
-        self.end(&summary, &request)
+        let signal = signal.unwrap_or(summary.container.stop_signal);
+        self.end(&summary, &Request::Stop { signal, timeout, keep: false })
+    }
+
+    /// Ends a container as [`stop`](Self::stop) does and starts it again, be it that it was to be
+    /// removed at its end.
+    pub fn restart(&self, query: &str, signal: Option<Signal>, timeout: Duration) -> Result<()> {
+        let summary = self.inspect(query)?;
+        let signal = signal.unwrap_or(summary.container.stop_signal);
+        self.end(&summary, &Request::Stop { signal, timeout, keep: true })?;
+        let root = &summary.container.bundle.root;
+        if root.volatile && summary.state.status.is_live() {
+            // overlayfs takes what it mounted so only once, lest a crash go unnoticed
+            // (overlayfs.rst, "Volatile mount"). There was none since.
+            remove_tree(&root.snapshot.work.join("work"))?;
+        }
+        self.start(&summary.container.id, Attach::NONE).map(drop)
     }
 
     /// Sends a signal to a container that runs.
@@ -189,7 +207,7 @@ impl Engine {
         let summary = self.inspect(query)?;
         if signal == Signal::KILL && summary.state.status.is_live() {
             // There is nothing to wait for but the end.
-            return self.end(&summary, &Request::Stop { signal, timeout: Duration::MAX });
+            return self.end(&summary, &KILL);
         }
         if self.ask(&summary, &Request::Signal { session: None, signal })?.is_none() {
             return self.after_the_end(&summary.container.id).map(drop);
@@ -274,8 +292,7 @@ impl Engine {
             if !force {
                 return Err(wrong_state(&summary, STOP_IT));
             }
-            let request = Request::Stop { signal: Signal::KILL, timeout: Duration::MAX };
-            self.end(&summary, &request)?;
+            self.end(&summary, &KILL)?;
         }
         match Lock::try_take(&self.containers.lock_path(&id))? {
             Probe::Taken(lock) if self.containers.is_published(&id) => {

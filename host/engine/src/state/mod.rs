@@ -33,6 +33,7 @@ pub(crate) use self::{
     durable::{Durability, replace, replace_on_full_disk, sync_parent},
     lock::{Lock, Probe},
     names::{remove_file, short},
+    remove::remove_tree,
 };
 use crate::{Container, Error, Result, State, names as ids};
 

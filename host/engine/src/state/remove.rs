@@ -70,7 +70,7 @@ impl Containers {
 
 /// Removes a tree that a guest may have written. The standard library walks it by handles and
 /// follows no link. Directories that their owner may not enter are opened first.
-fn remove_tree(path: &Path) -> Result<()> {
+pub(crate) fn remove_tree(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -143,7 +143,10 @@ fn answer(guest: &Guest, mut incoming: Incoming, peer: &Peer, request: Request) 
         }
         Request::Resize { session, size } => done(resize(guest, session, size))?,
         Request::Stats => Some(Reply::Stats(guest.with_sandbox(|sandbox| sandbox.stats())?)),
-        Request::Stop { signal, timeout } => {
+        Request::Stop { signal, timeout, keep } => {
+            if keep {
+                guest.keep();
+            }
             guest.join(Member::waiting(peer.clone()));
             guest.stop(signal, timeout)?;
             None

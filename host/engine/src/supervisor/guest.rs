@@ -3,7 +3,10 @@
 use std::{
     io::{self, Write},
     mem,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -85,6 +88,8 @@ pub(super) struct Guest {
     log_grown: Condvar,
     members: Mutex<Vec<Member>>,
     ended: Mutex<bool>,
+    /// Whether its container stays whatever was said of its end.
+    kept: AtomicBool,
     has_ended: Condvar,
     /// Who wants it to stand still.
     pub(super) standstill: Mutex<Standstill>,
@@ -104,6 +109,7 @@ impl Guest {
             log_grown: Condvar::new(),
             members: Mutex::default(),
             ended: Mutex::new(false),
+            kept: AtomicBool::new(false),
             has_ended: Condvar::new(),
             standstill: Mutex::new(Standstill::new(note)),
             sessions: Sessions::default(),
@@ -169,6 +175,16 @@ impl Guest {
         self.signal(signal)?;
         self.wake()?;
         if self.wait_at_most(timeout) { Ok(()) } else { self.signal(Signal::KILL) }
+    }
+
+    /// Lets its container outlive it.
+    pub(super) fn keep(&self) {
+        self.kept.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether its container is to outlive it in any case.
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept.load(Ordering::SeqCst)
     }
 
     /// Takes what goes to its stdin.

@@ -236,7 +236,7 @@ impl Supervisor {
             ..State::default()
         };
         let written = self.endpoint.remove().and_then(|()| {
-            if self.container.auto_remove {
+            if self.container.auto_remove && !guest.is_kept() {
                 self.containers.remove(&self.container, self.lock)
             } else {
                 let saved = self.containers.save_state(&self.container, &self.state);

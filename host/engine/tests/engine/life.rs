@@ -94,11 +94,11 @@ fn detached(f: &Fixture) {
 
 fn stop_and_start(f: &Fixture) {
     let id = f.detached(&["sleep"]);
-    f.engine.stop(&id, Duration::from_secs(10)).unwrap();
+    f.engine.stop(&id, None, Duration::from_secs(10)).unwrap();
     let state = f.engine.inspect(&id).unwrap().state;
     assert_eq!((state.status, state.exit_code), (Status::Exited, Some(143)));
     // Stopping what does not run is done.
-    f.engine.stop(&id, Duration::ZERO).unwrap();
+    f.engine.stop(&id, None, Duration::ZERO).unwrap();
     f.engine.start(&id, Attach::NONE).unwrap();
     assert_eq!(f.engine.inspect(&id).unwrap().state.status, Status::Running);
     f.engine.remove(&id, true).unwrap();
@@ -176,7 +176,7 @@ fn logs(f: &Fixture) {
             .unwrap();
         lines
     });
-    f.engine.stop(&id, Duration::from_secs(10)).unwrap();
+    f.engine.stop(&id, None, Duration::from_secs(10)).unwrap();
     assert!(following.join().unwrap().len() <= 1);
     finish(f.engine.run(&options(&["complain", "oops"]), Attach::OUTPUT).unwrap());
     let newest = f.engine.list().unwrap().containers[0].container.id.clone();
