@@ -127,6 +127,29 @@ fn containers_are_restarted_those_too_that_go_when_they_end() {
 }
 
 #[test]
+fn containers_are_renamed_whether_they_run_or_not() {
+    let Some(silo) = Silo::with_busybox() else { return };
+    silo.ok(&["create", "--name", "made", "busybox", "true"]);
+    silo.ok(&["run", "-d", "--rm", "--name", "running", "busybox", "sleep", "1000"]);
+    Transcript::of(&silo)
+        .run(&["rename", "made", "one"])
+        .run(&["rename", "running", "two"])
+        .run(&["rename", "running", "three"])
+        .run(&["rename", "one", "two"])
+        .run(&["rename", "one", "one"])
+        .run(&["rename", "one", "-one"])
+        .run(&["rename", "one", ""])
+        .run(&["ps", "-a", "--format", "{{.Names}} {{.State}}"])
+        .run(&["rename", "two", "made"])
+        .run(&["inspect", "-f", "{{.Name}}", "made"])
+        .run(&["kill", "made"])
+        .run(&["ps", "-a", "--format", "{{.Names}} {{.State}}"])
+        .run(&["rm", "one"])
+        .assert("renamed");
+    silo.assert_nothing_left(&[]);
+}
+
+#[test]
 fn the_options_of_run_do_what_dockers_do() {
     let Some(silo) = Silo::with_busybox() else { return };
     let run = |options: &[&str], script: &str| {

@@ -22,6 +22,7 @@ pub(crate) mod manifest;
 pub(crate) mod pause;
 pub(crate) mod prune;
 pub(crate) mod ps;
+pub(crate) mod rename;
 pub(crate) mod restart;
 pub(crate) mod rm;
 pub(crate) mod rmi;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use silo_isolation::{Bundle, Exit, Signal};
 use silo_layers::{Digest, Platform};
 
-/// What a container is: written once, at its creation, as `config.json`.
+/// What a container is: written at its creation as `config.json`, and again only with another name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Container {
     /// 64 lower-case hexadecimal digits; the same as the bundle's.

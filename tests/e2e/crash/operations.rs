@@ -54,6 +54,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     on(On::Store, &["rmi", "-f", "guest"]),
     on(On::Store, &["create", "--name", "new", "guest"]),
     on(On::Store, &["create", "--rm", "--name", "new", "guest"]),
+    on(On::Store, &["rename", "old", "renamed"]),
     on(On::Store, &["rm", "old"]),
     on(On::Store, &["start", "-a", "old"]),
     on(On::Store, &["run", "--rm", "--name", "new", "guest"]),
@@ -104,6 +105,7 @@ impl View {
         let expected = |name: &&str| old.contains(name) || new.contains(name) || *name == "new";
         images
             && names.iter().all(expected)
+            && names.len() >= old.len().min(new.len())
             && old.intersection(&new).all(|one| names.contains(one))
     }
 }
@@ -229,6 +231,7 @@ pub(super) fn assert_no_leftovers(root: &Path, what: &str) {
     }
     let names = visible_entries(&root.join("names"));
     let named = names.iter().map(|name| fs::read_to_string(root.join("names").join(name)).unwrap());
+    assert_eq!(names.len(), containers.len(), "{what}: names and containers");
     assert_eq!(named.collect::<BTreeSet<_>>(), containers, "{what}: names and containers");
 }
 

@@ -40,12 +40,13 @@ const STEPS: &[&[&str]] = &[
     &["rmi", "spare"],
     &["manifest", "create", "both", "guest"],
     &["run", "--name", "ran", "guest"],
+    &["rename", "ran", "renamed"],
     &["rm", "old"],
     &["rmi", "more"],
     &["rmi", "again"],
     &["load", "-q", "-i", "more.tar.gz"],
     &["create", "--rm", "--name", "short", "guest"],
-    &["rm", "ran", "new", "short"],
+    &["rm", "renamed", "new", "short"],
     &["image", "prune", "-f"],
 ];
 

@@ -52,7 +52,7 @@ impl std::fmt::Debug for Engine {
 
 impl Engine {
     /// Opens the root, which is made where it does not exist, and removes what killed processes
-    /// left of containers in the making or in removal. Images of several platforms run
+    /// left of containers in the making, in renaming or in removal. Images of several platforms run
     /// on the first of `backends` that can; `launch` starts supervisors.
     pub fn open(
         root: &Path,
@@ -64,6 +64,8 @@ impl Engine {
         let containers = Containers::open(store.root())?;
         let engine = Self { store, containers, backends, launch };
         engine.remove_orphans();
+        // Nobody asked for this; who renames tells what is wrong with it.
+        let _ = engine.containers.settle_renaming();
         Ok(engine)
     }
 
@@ -244,6 +246,16 @@ impl Engine {
             Some(_) => Ok(()),
             None => Err(wrong_state(&self.inspect(&summary.container.id)?, START_IT)),
         }
+    }
+
+    /// Gives a container another name.
+    pub fn rename(&self, query: &str, name: &str) -> Result<()> {
+        names::validate(name)?;
+        let container = self.inspect(query)?.container;
+        if container.name == name {
+            return Err(Error::invalid("container name", name, "it is the container's already"));
+        }
+        self.containers.rename(&container.id, name)
     }
 
     /// What a running container uses.

@@ -10,6 +10,7 @@
 //!                      state/        the backend's
 //! ROOT/containers/.lock              shared while a directory and its lock are made
 //! ROOT/names/<name>                  holds an id; stale where that id has no directory
+//! ROOT/names/.renaming               holds the id of a container that is being renamed
 //! ROOT/run/                          control sockets of running containers
 //! ```
 //!
@@ -21,6 +22,7 @@ mod durable;
 mod lock;
 mod names;
 mod remove;
+mod rename;
 
 use std::{
     fs, io,
@@ -205,6 +207,11 @@ impl Containers {
             found.extend(name.into_string().ok().filter(|name| ids::is_id(name)));
         }
         Ok(found)
+    }
+
+    /// Replaces a record. The names' lock is the caller's.
+    fn rewrite(&self, container: &Container, durability: Durability) -> Result<()> {
+        replace(&self.config_path(&container.id), &json(container), durability)
     }
 
     /// Whether container `id`'s record exists.

@@ -6,12 +6,12 @@ use super::{Containers, Durability, Lock, durable::replace_by};
 use crate::{Error, Result, names};
 
 impl Containers {
-    fn name_path(&self, name: &str) -> PathBuf {
+    pub(super) fn name_path(&self, name: &str) -> PathBuf {
         self.names.join(name)
     }
 
     /// Every change of names happens under this lock, held for a few file operations.
-    fn lock_names(&self) -> Result<Lock> {
+    pub(super) fn lock_names(&self) -> Result<Lock> {
         // No container can have a name that begins with a dot.
         Lock::create_or_wait(&self.names.join(".lock"))
     }
@@ -33,6 +33,11 @@ impl Containers {
     /// container is gone is free. The name lasts when the container's record does.
     pub(crate) fn take_name(&self, name: &str, id: &str, durability: Durability) -> Result<()> {
         let _lock = self.lock_names()?;
+        self.write_name(name, id, durability)
+    }
+
+    /// [`take_name`](Self::take_name) by who has the names' lock.
+    pub(super) fn write_name(&self, name: &str, id: &str, durability: Durability) -> Result<()> {
         if let Some(owner) = self.named(name)?
             && self.has_directory(&owner)
         {
@@ -55,9 +60,8 @@ impl Containers {
         }
     }
 
-    /// Frees `name` where it is `id`'s, or nobody's.
+    /// Frees `name` where it is `id`'s, or nobody's. The names' lock is the caller's.
     pub(super) fn free_name(&self, name: &str, id: &str) -> Result<()> {
-        let _lock = self.lock_names()?;
         if self.named(name)?.is_some_and(|owner| may_be_of(&owner, id)) {
             remove_file(&self.name_path(name))?;
         }

@@ -10,20 +10,37 @@ impl Containers {
     /// for everyone and for good, then its name, then the rest. Whoever is killed meanwhile leaves
     /// a directory without record, which the next command removes with its name.
     pub(crate) fn remove(&self, container: &Container, lock: Lock) -> Result<()> {
-        self.remove_record(&container.id)?;
-        self.free_name(&container.name, &container.id)?;
+        {
+            let _names = self.lock_names()?;
+            let name = self.current_name(container)?;
+            self.remove_record(&container.id)?;
+            self.free_name(&name, &container.id)?;
+        }
         self.remove_directory(&container.id, lock)
     }
 
     /// Removes a container whose record cannot be read, with every name that it has.
     pub(crate) fn remove_damaged(&self, id: &str, lock: Lock) -> Result<()> {
-        self.remove_record(id)?;
-        for (name, owner) in self.all_names()? {
-            if may_be_of(&owner, id) {
-                self.free_name(&name, id)?;
+        {
+            let _names = self.lock_names()?;
+            self.remove_record(id)?;
+            for (name, owner) in self.all_names()? {
+                if may_be_of(&owner, id) {
+                    self.free_name(&name, id)?;
+                }
             }
         }
         self.remove_directory(id, lock)
+    }
+
+    /// The name of a container that may have got another since it was read. The names' lock is the
+    /// caller's.
+    fn current_name(&self, container: &Container) -> Result<String> {
+        let owner = self.named(&container.name)?;
+        if owner.is_some_and(|owner| may_be_of(&owner, &container.id)) {
+            return Ok(container.name.clone());
+        }
+        Ok(self.load(&container.id).map_or_else(|_| container.name.clone(), |now| now.name))
     }
 
     /// Removes a container's record: before anything else goes, lest a loss of power leave a

@@ -101,6 +101,54 @@ fn a_name_is_one_containers_until_that_is_gone() {
     assert_eq!(containers.find("web").unwrap(), b.id);
 }
 
+/// The names of container `id`, all of them.
+fn names_of(containers: &Containers, id: &str) -> Vec<String> {
+    let names = containers.all_names().unwrap().into_iter();
+    names.filter(|(_, owner)| owner == id).map(|(name, _)| name).collect()
+}
+
+#[test]
+fn a_renamed_container_has_its_new_name_alone_and_takes_it_along() {
+    let (_root, containers) = root();
+    let (a, lock) = add(&containers, "a", "web");
+    let (b, _b) = add(&containers, "b", "other");
+    assert!(matches!(containers.rename(&a.id, "other"), Err(Error::NameInUse { .. })));
+    assert_eq!(names_of(&containers, &a.id), ["web"]);
+    containers.rename(&a.id, "new").unwrap();
+    assert_eq!(names_of(&containers, &a.id), ["new"]);
+    assert_eq!(containers.load(&a.id).unwrap(), Container { name: "new".to_owned(), ..a.clone() });
+    containers.rename(&b.id, "web").unwrap();
+    // As a supervisor has it that was started before.
+    containers.remove(&a, lock).unwrap();
+    let left: Vec<_> = containers.all_names().unwrap();
+    assert_eq!(left, [("web".to_owned(), b.id)]);
+    assert!(matches!(containers.rename(&a.id, "again"), Err(Error::NotFound(_))));
+}
+
+#[test]
+fn a_renaming_that_was_interrupted_leaves_the_name_in_the_record() {
+    let (root, containers) = root();
+    let (a, lock) = add(&containers, "a", "web");
+    let begin = || {
+        fs::write(root.path().join("names/.renaming"), &a.id).unwrap();
+        fs::write(root.path().join("names/new"), &a.id).unwrap();
+    };
+    begin();
+    containers.settle_renaming().unwrap();
+    assert_eq!(names_of(&containers, &a.id), ["web"]);
+    begin();
+    let renamed = Container { name: "new".to_owned(), ..a.clone() };
+    containers.publish(&renamed, Durability::Synced).unwrap();
+    containers.settle_renaming().unwrap();
+    assert_eq!(names_of(&containers, &a.id), ["new"]);
+    containers.rename(&a.id, "web").unwrap();
+    begin();
+    containers.remove(&a, lock).unwrap();
+    containers.settle_renaming().unwrap();
+    assert_eq!(names_of(&containers, &a.id), [""; 0]);
+    assert!(!root.path().join("names/.renaming").exists());
+}
+
 #[test]
 fn a_damaged_record_names_its_file_and_the_way_out() {
     let (_root, containers) = root();
