@@ -24,6 +24,7 @@ mod pauses;
 mod save;
 mod supervisor;
 mod two_platforms;
+mod usage;
 mod verbs;
 mod wasm_artifacts;
 mod wasm_images;

@@ -28,6 +28,29 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{number}{}", UNITS[unit])
 }
 
+/// A size in binary units with four significant digits, as Docker prints memory: `7.637GiB`.
+#[expect(clippy::cast_precision_loss, reason = "four digits are shown")]
+pub(crate) fn binary_size(bytes: u64) -> String {
+    const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let (mut value, mut unit) = (bytes as f64, 0);
+    while value >= 1024.0 {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let digits = match value {
+        _ if unit == 0 || value >= 999.95 => 0,
+        99.995.. => 1,
+        9.9995.. => 2,
+        _ => 3,
+    };
+    let number = format!("{value:.digits$}");
+    let number = match number.split_once('.') {
+        Some(_) => number.trim_end_matches('0').trim_end_matches('.'),
+        None => &number,
+    };
+    format!("{number}{}", UNITS[unit])
+}
+
 /// At most `width` characters of `text`, the last an ellipsis where there were more.
 pub(crate) fn shortened(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
@@ -103,6 +126,23 @@ mod tests {
         ];
         for (bytes, shown) in cases {
             assert_eq!(size(bytes), shown);
+        }
+    }
+
+    #[test]
+    fn memory_has_four_significant_digits_in_binary_units() {
+        let cases = [
+            (0, "0B"),
+            (1023, "1023B"),
+            (1024, "1KiB"),
+            (1_234_567, "1.177MiB"),
+            (12_345_678, "11.77MiB"),
+            (1_048_524, "1024KiB"),
+            (8_200_000_000, "7.637GiB"),
+            (u64::MAX, "16EiB"),
+        ];
+        for (bytes, shown) in cases {
+            assert_eq!(binary_size(bytes), shown);
         }
     }
 

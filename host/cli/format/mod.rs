@@ -4,7 +4,7 @@ mod human;
 mod table;
 mod template;
 
-pub(crate) use human::{ago, duration, parse_size, shortened, size};
+pub(crate) use human::{ago, binary_size, duration, parse_size, shortened, size};
 pub(crate) use template::{Template, TemplateError};
 
 use serde_json::Value;

@@ -140,7 +140,11 @@ impl Cgroup {
             };
             stats.pids = stats.pids.or_else(|| number("pids.current"));
             stats.memory = stats.memory.or_else(|| {
-                number(if *unified { "memory.current" } else { "memory.usage_in_bytes" })
+                let file = if *unified { "memory.current" } else { "memory.usage_in_bytes" };
+                let text = fs::read_to_string(path.join("memory.stat")).unwrap_or_default();
+                let name = if *unified { "inactive_file" } else { "total_inactive_file" };
+                // As Docker: what the kernel keeps of files and takes back at will is not in use.
+                Some(number(file)?.saturating_sub(field(&text, name).unwrap_or_default()))
             });
             stats.cpu_nanos = stats.cpu_nanos.or_else(|| {
                 if !unified {
