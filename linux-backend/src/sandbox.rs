@@ -3,8 +3,8 @@
 use std::{fs, path::PathBuf, sync::OnceLock};
 
 use silo_isolation::{
-    Bundle, Error, Exec, ExecProcess, Exit, LiveFiles, Pause, Process, Result, Sandbox, Signal,
-    Stats, Stdio, Terminal,
+    Bundle, Error, Exec, ExecProcess, Exit, LiveFiles, Pause, Process, Processes, Result, Sandbox,
+    Signal, Stats, Stdio, Terminal,
 };
 use silo_layers::copy::GuestFiles;
 
@@ -101,6 +101,23 @@ impl Sandbox for LinuxSandbox {
     fn pause(&self) -> Option<&dyn Pause> {
         Freezer::of(&self.cgroup).is_some().then_some(self as &dyn Pause)
     }
+
+    fn processes(&self) -> Option<&dyn Processes> {
+        Some(self)
+    }
+}
+
+impl Processes for LinuxSandbox {
+    fn pids(&self) -> Result<Vec<u32>> {
+        if !self.guest.is_there()? {
+            return Ok(Vec::new());
+        }
+        let found = match self.cgroup.processes() {
+            found if found.is_empty() => in_namespace_of(self.guest.pid()),
+            found => found,
+        };
+        Ok(found.into_iter().filter_map(|pid| u32::try_from(pid).ok()).collect())
+    }
 }
 
 impl LiveFiles for LinuxSandbox {
@@ -129,6 +146,15 @@ impl Exec for LinuxSandbox {
         }
         exec::join(&self.guest, &self.cgroup, &self.facts, self.namespaces, process, stdio)
     }
+}
+
+/// The processes in the process namespace of `pid`, which is its guest's own.
+fn in_namespace_of(pid: i32) -> Vec<i32> {
+    let namespace = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let Some(own) = namespace(pid) else { return Vec::new() };
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|&pid| namespace(pid).as_ref() == Some(&own)).collect()
 }
 
 /// The sum over the processes that are still there; `None` when none is.

@@ -52,6 +52,11 @@ pub(crate) fn inspect(format: Option<&str>, items: &[Value]) -> Result<String, T
     }
 }
 
+/// Rows of cells as a table.
+pub(crate) fn table(rows: Vec<Vec<String>>) -> String {
+    table::align(rows)
+}
+
 fn templated_table(
     format: &str,
     columns: &[Column],

@@ -35,6 +35,7 @@ pub(crate) mod supervise;
 pub(crate) mod system_check;
 pub(crate) mod system_df;
 pub(crate) mod tag;
+pub(crate) mod top;
 pub(crate) mod unpause;
 pub(crate) mod version;
 pub(crate) mod wait;

@@ -19,6 +19,7 @@
 //! engine.restart(query, Option<Signal>, Duration) -> Result<()>
 //! engine.kill(query, Signal) -> Result<()>   engine.remove(query, force: bool) -> Result<()>
 //! engine.pause(query) -> Result<()>          engine.unpause(query) -> Result<()>
+//! engine.processes(query) -> Result<Vec<u32>>
 //! engine.rename(query, name: &str) -> Result<()>
 //! engine.logs(query, LogOptions, &mut dyn FnMut(LogEntry) -> io::Result<()>) -> Result<()>
 //! engine.remove_image(name, force: bool) -> Result<Removed>    unless a container uses it

@@ -13,8 +13,8 @@
 //!
 //! client  ── Exec | Attach ──►           over a local socket, one connection each, and
 //!         ◄─ Started | Failed            then as the starter
-//!         ── Signal | Resize | Stats ──►
-//!         ◄─ Done | Stats | Failed
+//!         ── Signal | Resize | Stats | Processes ──►
+//!         ◄─ Done | Stats | Processes | Failed
 //!         ── Stop | Wait ──►
 //!         ◄─ Exited | Failed             when the container has ended and is put away
 //!         ── CopyOut ──►
@@ -73,6 +73,8 @@ pub(crate) enum Request {
     Exec { process: Process, interactive: bool, size: Option<TerminalSize> },
     /// Tell what the guest uses.
     Stats,
+    /// Tell which processes of the host are the guest's.
+    Processes,
     /// Send an archive of what is at this path of the guest.
     CopyOut { path: String, how: CopyOut },
     /// Unpack the archive that follows at this path of the guest.
@@ -108,6 +110,8 @@ pub(crate) enum Reply {
     Failed(Failure),
     /// What the guest uses.
     Stats(Stats),
+    /// The guest's processes, where the host has them.
+    Processes(Option<Vec<u32>>),
     /// All is copied, but for these paths.
     Copied { skipped: Vec<String> },
     /// What was asked for is done.
@@ -288,6 +292,7 @@ mod tests {
                 }
             ),
             Just(Request::Stats),
+            Just(Request::Processes),
             Just(Request::Pause),
             Just(Request::Unpause),
             Just(Request::Hold),
@@ -318,6 +323,7 @@ mod tests {
             any::<(Option<u64>, Option<u64>, Option<u64>)>().prop_map(
                 |(memory, cpu_nanos, pids)| Reply::Stats(Stats { memory, cpu_nanos, pids })
             ),
+            any::<Option<Vec<u32>>>().prop_map(Reply::Processes),
             any::<Vec<String>>().prop_map(|skipped| Reply::Copied { skipped }),
             Just(Reply::Done),
             Just(Reply::Unchanged),

@@ -117,6 +117,18 @@ pub trait Sandbox: Send + Sync {
     fn pause(&self) -> Option<&dyn Pause> {
         None
     }
+
+    /// The guest's processes, where they are the host's, too.
+    fn processes(&self) -> Option<&dyn Processes> {
+        None
+    }
+}
+
+/// Tells which processes of the host are a guest's.
+pub trait Processes {
+    /// Their numbers on the host, in no order: the guest's first process, all that it started, and
+    /// those of [`Exec`]. None when the guest has ended.
+    fn pids(&self) -> Result<Vec<u32>>;
 }
 
 /// Shows a running guest's files.

@@ -22,8 +22,8 @@
 //! [`IsolationBackend::reclaim`] removes what is left from any other process.
 //!
 //! What not every backend can do is an accessor that returns an `Option` of a smaller trait:
-//! [`Sandbox::exec`], [`Sandbox::terminal`], [`Sandbox::files`], [`Sandbox::pause`]. A caller can ask; it
-//! cannot run into it.
+//! [`Sandbox::exec`], [`Sandbox::terminal`], [`Sandbox::files`], [`Sandbox::pause`],
+//! [`Sandbox::processes`]. A caller can ask; it cannot run into it.
 //!
 //! A backend is right when it passes the `conformance` suite in this crate (feature
 //! `conformance`), as the in-memory `fake` beside it does.
@@ -41,8 +41,8 @@ pub mod fake;
 mod signal;
 
 pub use backend::{
-    Barrier, Exec, ExecProcess, IsolationBackend, LiveFiles, Pause, Sandbox, Stats, Stdio,
-    Terminal, TerminalSize,
+    Barrier, Exec, ExecProcess, IsolationBackend, LiveFiles, Pause, Processes, Sandbox, Stats,
+    Stdio, Terminal, TerminalSize,
 };
 pub use bundle::{Bundle, Limits, Mount, MountKind, Network, Process, Root, User};
 pub use error::{Error, Refusal, Result};

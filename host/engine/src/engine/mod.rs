@@ -267,6 +267,19 @@ impl Engine {
         }
     }
 
+    /// The numbers of a running container's processes on the host.
+    pub fn processes(&self, query: &str) -> Result<Vec<u32>> {
+        let summary = self.inspect(query)?;
+        let backend = || summary.container.backend.clone();
+        match self.ask(&summary, &Request::Processes)? {
+            Some(Reply::Processes(Some(pids))) => Ok(pids),
+            Some(Reply::Processes(None)) => {
+                Err(Error::NotOffered { backend: backend(), what: "tell a container's processes" })
+            }
+            _ => Err(Error::SupervisorLost(summary.short_id().to_owned())),
+        }
+    }
+
     /// Runs a process in a running container.
     pub fn exec(&self, query: &str, options: &ExecOptions) -> Result<Session> {
         let summary = self.inspect(query)?;

@@ -143,6 +143,12 @@ fn answer(guest: &Guest, mut incoming: Incoming, peer: &Peer, request: Request) 
         }
         Request::Resize { session, size } => done(resize(guest, session, size))?,
         Request::Stats => Some(Reply::Stats(guest.with_sandbox(|sandbox| sandbox.stats())?)),
+        Request::Processes => {
+            let pids = guest.with_sandbox(|sandbox| {
+                sandbox.processes().map(silo_isolation::Processes::pids).transpose()
+            });
+            Some(Reply::Processes(pids?))
+        }
         Request::Stop { signal, timeout, keep } => {
             if keep {
                 guest.keep();

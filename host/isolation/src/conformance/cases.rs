@@ -33,6 +33,7 @@ pub const CASES: &[Case] = &[
     Case { name: "files are copied into a running guest and out of it", run: copies },
     Case { name: "a paused guest stands still, and goes on when it is resumed", run: pause },
     Case { name: "KILL ends a paused guest", run: kill_paused },
+    Case { name: "a running guest has processes, and an ended one has none", run: processes },
     Case { name: "deleting a running sandbox ends its guest", run: delete_running },
     Case { name: "deleting a sandbox that never started is success", run: delete_unstarted },
     Case { name: "a missing program is told with 127", run: missing },
@@ -274,6 +275,22 @@ fn kill_paused(setup: &Setup<'_>) -> Outcome {
     let ran = running.finish()?;
     demand!(ran.exit.status == ExitStatus::Signaled(Signal::KILL), "{ran:?}");
     Ok(())
+}
+
+fn processes(setup: &Setup<'_>) -> Outcome {
+    let mut running = setup.start(&setup.bundle(&Guest::Sleep)?)?;
+    running.ready()?;
+    let sandbox = &running.sandbox;
+    if let Some(processes) = sandbox.processes() {
+        let (pids, first) = (processes.pids()?, sandbox.pid());
+        demand!(first.is_some_and(|first| pids.contains(&first)), "{first:?} is none of {pids:?}");
+        demand!(!pids.contains(&std::process::id()), "the host's own is one of {pids:?}");
+        sandbox.signal(Signal::KILL)?;
+        sandbox.wait()?;
+        let pids = processes.pids()?;
+        demand!(pids.is_empty(), "the guest has ended, and has {pids:?}");
+    }
+    Ok(running.sandbox.delete()?)
 }
 
 fn delete_running(setup: &Setup<'_>) -> Outcome {
