@@ -1,10 +1,13 @@
 //! What containers use, and what runs in them.
 
-use std::io::{BufRead as _, BufReader};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+};
 
 use serde_json::Value;
 
-use crate::support::{Silo, guests, host, transcript::Transcript, wait_until};
+use crate::support::{Silo, data, guests, host, transcript::Transcript, wait_until};
 
 fn json(silo: &Silo, name: &str) -> Value {
     let line = silo.ok(&["stats", "--no-stream", "--format", "json", name]);
@@ -105,6 +108,29 @@ fn top_tells_the_processes_of_a_container_as_the_host_has_them() {
     silo.ok(&["pause", "c"]);
     assert_eq!(silo.ok(&["top", "c"]).lines().count(), 3);
     silo.ok(&["rm", "-f", "c"]);
+    silo.assert_nothing_left(&[]);
+}
+
+#[test]
+fn without_a_cgroup_a_container_has_processes_and_cannot_be_paused() {
+    let Some(archive) = data("busybox/docker-archive.tar") else { return };
+    if !host::needs_root() {
+        return;
+    }
+    let silo = Silo::unprivileged();
+    let archive = silo.file("busybox.tar", fs::read(archive).unwrap());
+    silo.ok(&["load", "-q", "-i", host::text(&archive)]);
+    silo.ok(&["run", "-d", "--name", "c", "busybox:archive", "sleep", "1000"]);
+    silo.ok(&["exec", "-d", "c", "sleep", "999"]);
+    wait_until("both to run their programs", || {
+        silo.ok(&["top", "c"]).matches("sleep").count() == 2
+    });
+    assert_eq!(silo.ok(&["top", "c"]).lines().count(), 3);
+    Transcript::of(&silo)
+        .run(&["pause", "c"])
+        .run(&["ps", "--format", "{{.Names}} {{.State}}"])
+        .run(&["rm", "-f", "c"])
+        .assert("pause-without-cgroup");
     silo.assert_nothing_left(&[]);
 }
 

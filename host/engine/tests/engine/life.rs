@@ -1,8 +1,12 @@
 //! Containers in good health.
 
-use std::{thread, time::Duration};
+use std::{
+    io::{self, Write},
+    thread,
+    time::Duration,
+};
 
-use silo_engine::{Attach, CreateOptions, Error, LogOptions, Status};
+use silo_engine::{Attach, Control, CreateOptions, Error, LogOptions, Status};
 use silo_isolation::Signal;
 
 use crate::support::{Fixture, Test, finish, options};
@@ -10,9 +14,11 @@ use crate::support::{Fixture, Test, finish, options};
 pub(crate) const TESTS: &[Test] = &[
     ("an_attached_container_gives_its_output_and_its_exit_code", attached),
     ("a_client_types_what_the_guest_reads", stdin),
+    ("clients_attach_and_detach_and_the_guest_reads_on", attach_and_detach),
     ("a_container_is_gone_before_its_end_is_told_where_it_removes_itself", auto_remove),
     ("a_detached_container_runs_on_its_own", detached),
     ("stop_ends_a_container_and_start_runs_it_again", stop_and_start),
+    ("a_restart_keeps_what_goes_when_it_ends", restart),
     ("signals_reach_an_attached_guest_that_reads_nothing", signal_while_stdin_is_full),
     ("what_a_backend_cannot_pause_runs_on", no_pause),
     ("a_timeout_ends_a_container", timeout),
@@ -55,6 +61,59 @@ fn stdin(f: &Fixture) {
     typist.join().unwrap();
     assert_eq!(exit.code(), 0);
     assert!(stdout == text, "{} bytes came back", stdout.len());
+}
+
+/// Detaches when it has seen a line.
+struct UntilLine {
+    seen: Vec<u8>,
+    control: Control,
+}
+
+impl Write for UntilLine {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.seen.extend_from_slice(bytes);
+        if bytes.ends_with(b"\n") {
+            self.control.detach().map_err(io::Error::other)?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn attach_and_detach(f: &Fixture) {
+    let options = CreateOptions { interactive: true, ..options(&["cat"]) };
+    let session = f.engine.run(&options, Attach::ALL).unwrap();
+    let id = session.id().to_owned();
+    let mut session = Some(session);
+    for line in ["first\n", "second\n"] {
+        let mut session =
+            session.take().unwrap_or_else(|| f.another().attach(&id, Attach::ALL).unwrap());
+        let control = session.control();
+        control.stdin(line.as_bytes()).unwrap();
+        let mut output = UntilLine { seen: Vec::new(), control };
+        let left = session.follow(&mut output, &mut io::sink()).unwrap_err();
+        assert!(matches!(left, Error::Detached), "{left}");
+        assert_eq!(output.seen, line.as_bytes());
+    }
+    let session = f.engine.attach(&id, Attach::ALL).unwrap();
+    // It was started by one who typed: what it reads ends with one who does not detach.
+    session.control().close_stdin().unwrap();
+    assert_eq!(finish(session).0.code(), 0);
+    let error = f.engine.attach(&id, Attach::ALL).unwrap_err();
+    assert_eq!(error.to_string(), "cannot attach to a stopped container, start it first");
+}
+
+fn restart(f: &Fixture) {
+    let options = CreateOptions { auto_remove: true, ..options(&["sleep"]) };
+    let id = f.engine.run(&options, Attach::NONE).unwrap().id().to_owned();
+    f.engine.restart(&id, None, Duration::from_secs(10)).unwrap();
+    assert_eq!(f.engine.inspect(&id).unwrap().state.status, Status::Running);
+    f.engine.rename(&id, "again").unwrap();
+    f.engine.stop("again", Some(Signal::KILL), Duration::ZERO).unwrap();
+    assert_nothing_left(f);
 }
 
 fn auto_remove(f: &Fixture) {
