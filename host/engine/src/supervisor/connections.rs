@@ -17,7 +17,7 @@ use super::{
     streams::spawn,
 };
 use crate::{
-    Error, Failure, Result,
+    Attach, Error, Failure, Result,
     client::Shared,
     protocol::{self, Reply, Request},
 };
@@ -143,12 +143,9 @@ fn answer(guest: &Guest, mut incoming: Incoming, peer: &Peer, request: Request) 
         }
         Request::Resize { session, size } => done(resize(guest, session, size))?,
         Request::Stats => Some(Reply::Stats(guest.with_sandbox(|sandbox| sandbox.stats())?)),
-        Request::Processes => {
-            let pids = guest.with_sandbox(|sandbox| {
-                sandbox.processes().map(silo_isolation::Processes::pids).transpose()
-            });
-            Some(Reply::Processes(pids?))
-        }
+        Request::Processes => Some(Reply::Processes(guest.with_sandbox(|sandbox| {
+            sandbox.processes().map(silo_isolation::Processes::pids).transpose()
+        })?)),
         Request::Stop { signal, timeout, keep } => {
             if keep {
                 guest.keep();
@@ -168,29 +165,14 @@ fn answer(guest: &Guest, mut incoming: Incoming, peer: &Peer, request: Request) 
         }
         Request::Pause => Some(changed(guest.pause()?)),
         Request::Unpause => Some(changed(guest.unpause()?)),
-        Request::Hold => {
-            hold(guest, incoming, peer)?;
-            None
-        }
+        Request::Hold => return hold(guest, incoming, peer),
         Request::Follow => {
             follow(guest, peer);
             None
         }
-        Request::Attach(attach) => {
-            // A client that is gone is forgotten at the first output.
-            let _ = peer.send(&Reply::Started { session: None });
-            guest.join(Member::attached(peer.clone(), attach));
-            if let Some(size) = attach.size {
-                redraw(guest, size)?;
-            }
-            if attach.stdin {
-                feed(guest, &mut &*incoming.0, peer);
-            }
-            None
-        }
+        Request::Attach(how) => return attach(guest, &incoming, peer, how),
         Request::Exec { process, interactive, size } => {
-            exec::serve(guest, incoming, &process, interactive, size)?;
-            None
+            return exec::serve(guest, incoming, &process, interactive, size);
         }
         Request::Start(_) | Request::Stdin(_) | Request::StdinClosed | Request::Detach => {
             return Err(Error::Supervisor {
@@ -202,6 +184,20 @@ fn answer(guest: &Guest, mut incoming: Incoming, peer: &Peer, request: Request) 
     if let Some(reply) = reply {
         // A client that is gone needs no answer.
         let _ = peer.send(&reply);
+    }
+    Ok(())
+}
+
+/// Lets a client take part in the guest's streams.
+fn attach(guest: &Guest, incoming: &Incoming, peer: &Peer, how: Attach) -> Result<()> {
+    // A client that is gone is forgotten at the first output.
+    let _ = peer.send(&Reply::Started { session: None });
+    guest.join(Member::attached(peer.clone(), how));
+    if let Some(size) = how.size {
+        redraw(guest, size)?;
+    }
+    if how.stdin {
+        feed(guest, &mut &*incoming.0, peer);
     }
     Ok(())
 }
