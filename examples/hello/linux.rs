@@ -155,12 +155,13 @@ impl Out {
 
 /// Numbers that the kernel gives its first namespaces (include/uapi/linux/nsfs.h); any other
 /// was made later. Mount and network namespaces have no such number before Linux 6.17.
-const FIRST: [(&str, &str, u64); 5] = [
+const FIRST: [(&str, &str, u64); 6] = [
     ("pid", "/proc/self/ns/pid\0", 0xEFFF_FFFC),
     ("user", "/proc/self/ns/user\0", 0xEFFF_FFFD),
     ("ipc", "/proc/self/ns/ipc\0", 0xEFFF_FFFF),
     ("uts", "/proc/self/ns/uts\0", 0xEFFF_FFFE),
     ("cgroup", "/proc/self/ns/cgroup\0", 0xEFFF_FFFB),
+    ("time", "/proc/self/ns/time\0", 0xEFFF_FFFA),
 ];
 
 /// Calls that a guest has no business with, with arguments that do no harm. The last would

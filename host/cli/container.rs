@@ -11,6 +11,7 @@ use crate::{
     environment,
     failure::{Failure, Result},
     format,
+    security::SecurityArgs,
     values::{self, PidsLimit},
 };
 
@@ -83,6 +84,8 @@ pub(crate) struct ContainerArgs {
     /// What of the network the program sees
     #[arg(long, visible_alias = "net", default_value = "none", value_parser = values::network, value_name = "none|host")]
     network: Network,
+    #[command(flatten)]
+    security: SecurityArgs,
     /// Take the image for this platform, for example linux/amd64 or wasi/wasm
     #[arg(long, value_name = "OS/ARCH", value_parser = values::platform)]
     platform: Option<Platform>,
@@ -145,6 +148,7 @@ impl ContainerArgs {
                 pids: self.pids_limit.map(|PidsLimit(limit)| limit),
                 timeout: self.timeout,
             },
+            security: self.security.security(),
             interactive: self.interactive,
             terminal: self.tty,
             auto_remove: self.rm,

@@ -17,6 +17,7 @@ mod output;
 mod progress;
 #[cfg(test)]
 mod reference;
+mod security;
 mod signals;
 mod sink;
 mod terminal;

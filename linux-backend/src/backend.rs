@@ -9,7 +9,7 @@ use std::{
 
 use silo_isolation::{
     Barrier, Bundle, Error, IsolationBackend, MountKind, Refusal, Result, Sandbox, Stdio,
-    TerminalSize,
+    TerminalSize, Users,
 };
 use silo_layers::Platform;
 
@@ -17,8 +17,9 @@ use crate::{
     cgroup::{Cgroup, Controller, Hierarchy, LEAST_NANO_CPUS},
     child::{First, Streams},
     explain,
-    facts::{Facts, is_limited},
+    facts::{Facts, is_limited, is_privileged},
     guest::Guest,
+    outside,
     plan::{Plan, StateFile, is_root},
     protocol,
     record::{self, Record},
@@ -30,8 +31,9 @@ use crate::{
 /// The isolation backend of Linux.
 ///
 /// By default a guest has [`defaults`](crate::defaults) and nothing else: the capabilities,
-/// system calls, devices and file systems listed there, its own mount, pid, ipc, uts, cgroup and
-/// network namespaces, and a user namespace when this process is not root.
+/// system calls, devices and file systems listed there, and namespaces of its own of all eight
+/// kinds. In that of users, 0 to 65,535 are a range that is nobody else's; where this process
+/// is not root of the machine, only 0, which is this process's user.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LinuxBackend;
 
@@ -53,11 +55,11 @@ impl IsolationBackend for LinuxBackend {
     }
 
     fn barriers(&self) -> Vec<Barrier> {
-        barriers(Facts::own().user_namespace())
+        barriers()
     }
 
     fn admit(&self, bundle: &Bundle) -> Vec<Refusal> {
-        admit(bundle, &Facts::own())
+        admit(bundle, is_privileged())
     }
 
     fn create(&self, bundle: &Bundle, stdio: Stdio) -> Result<Box<dyn Sandbox>> {
@@ -71,7 +73,8 @@ impl IsolationBackend for LinuxBackend {
         let made = make(&plan, &facts, stdio, record);
         match made {
             Ok((guest, cgroup)) => {
-                Ok(Box::new(LinuxSandbox::new(guest, cgroup, bundle, facts, plan.namespaces)))
+                let namespaces = plan.namespaces.and(plan.unshared);
+                Ok(Box::new(LinuxSandbox::new(guest, cgroup, bundle, facts, namespaces)))
             }
             Err(error) => {
                 record::forget(&bundle.state_dir)?;
@@ -109,14 +112,14 @@ fn make(plan: &Plan, facts: &Facts, stdio: Stdio, mut record: Record) -> Result<
     let first =
         First { plan, streams: ends.streams(), cgroups: &tasks, end: &end, parents_end: &setup };
     let cloned = sys::clone(place, || first.run())
-        .map_err(|errno| explain::clone_failure(errno, facts.user_namespace()))?;
+        .map_err(|errno| explain::clone_failure(errno, facts.ids))?;
     drop(end);
     drop(ends);
     let pid = cloned.pid;
     let guest =
         Guest::new(cloned, plan.process.program.name.clone(), plan.process.program.path.clone());
     record.process(pid)?;
-    match setup.ready() {
+    match outside::help(plan, pid, &setup).and_then(|()| setup.ready()) {
         Ok((waiting, master)) => Ok((guest.waiting(waiting, master.map(Pty::new)), cgroup)),
         Err(broken) => {
             // It has to be gone before its cgroup can be.
@@ -164,15 +167,19 @@ fn from_pipe(pipe: PipeReader) -> Result<OwnedFd> {
 }
 
 /// All that cannot be honoured.
-fn admit(bundle: &Bundle, facts: &Facts) -> Vec<Refusal> {
+fn admit(bundle: &Bundle, privileged: bool) -> Vec<Refusal> {
     let refuse = |what: &str, why: String| Refusal { what: what.to_owned(), why };
     let mut refusals = Vec::new();
     if !bundle.platform.satisfies(&Platform::linux()) {
         let why = format!("this machine runs {}", Platform::linux());
         refusals.push(refuse(&format!("the platform {}", bundle.platform), why));
     }
+    if bundle.security.users == Users::Host && !privileged {
+        let why = "without root, nothing can be set up but in a user namespace".to_owned();
+        refusals.push(refuse("--userns host", why));
+    }
     if let Some(user) = &bundle.process.user
-        && facts.user_namespace()
+        && !privileged
         && (user.uid, user.gid) != (0, 0)
     {
         let why = "without root there is only user 0 inside, which is you outside".to_owned();
@@ -221,28 +228,24 @@ fn admit_limits(bundle: &Bundle) -> Vec<Refusal> {
     refusals
 }
 
-fn barriers(user_namespace: bool) -> Vec<Barrier> {
-    let user = user_namespace.then_some((
-        "user namespace",
-        "root inside is an ordinary user outside, with no power over the host",
-    ));
-    let rest = [
+fn barriers() -> Vec<Barrier> {
+    [
+        ("user namespace", "root inside is nobody outside, with no power over the host"),
         ("mount namespace", "sees the image's files and its volumes, and no file of the host"),
         ("pid namespace", "sees and signals only its own processes"),
         ("network namespace", "has no network but its own loopback, unless given the host's"),
         ("ipc namespace", "shares no memory, semaphore or queue with the host"),
         ("uts namespace", "has a host name of its own"),
+        ("time namespace", "does not see how long the host has been up"),
         ("cgroup namespace", "does not see where it stands among the host's cgroups"),
         ("cgroup limits", "uses no more memory, processor time and processes than it is given"),
         ("capabilities", "root inside lacks what reaches beyond the container"),
         ("no_new_privs", "no program raises its privileges, set-user-id or not"),
         ("seccomp", "a third of the kernel's calls is closed, and those of other ABIs"),
         ("masked paths", "reads nothing of the host's hardware and keys, writes no kernel setting"),
-    ];
-    user.into_iter()
-        .chain(rest)
-        .map(|(name, keeps)| Barrier { name: name.to_owned(), keeps: keeps.to_owned() })
-        .collect()
+    ]
+    .map(|(name, keeps)| Barrier { name: name.to_owned(), keeps: keeps.to_owned() })
+    .to_vec()
 }
 
 #[cfg(test)]

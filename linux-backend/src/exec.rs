@@ -59,7 +59,7 @@ pub(crate) fn join(
         plan: &plan,
         streams: ends.streams(),
         first: first.process().pidfd.as_fd(),
-        namespaces: ThreadNameSpaceType::from_bits_retain(namespaces.and(Namespaces::CGROUP).0),
+        namespaces: ThreadNameSpaceType::from_bits_retain(namespaces.0),
         cgroups: &cgroups,
         helpers_end: &helpers_end,
         end: &end,
@@ -72,7 +72,7 @@ pub(crate) fn join(
     helper.wait()?;
     drop((helpers_end, end, ends, cgroups));
     let explain = Explain { plan: None, facts };
-    let pidfd = helping.cloned().map_err(|broken| explain.broken(broken));
+    let pidfd = helping.made().map_err(|broken| explain.broken(broken));
     let process = Cloned { pid: 0, pidfd: sys::adopt(pidfd?) };
     let program = &plan.program;
     let guest = Guest::new(process, program.name.clone(), program.path.clone());

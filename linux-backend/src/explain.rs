@@ -6,7 +6,7 @@ use rustix::io::Errno;
 use silo_isolation::Error;
 
 use crate::{
-    facts::Facts,
+    facts::{Facts, IdSource},
     plan::{KernelMount, MountPlan, Plan, Source},
     protocol::{Broken, Failure, Step},
 };
@@ -20,6 +20,9 @@ const ROOT_IN_CONTAINER: &str = "this root lacks CAP_SYS_ADMIN: it may itself be
 const HIDDEN_PROC: &str = "where silo itself runs in a container, parts of /proc and /sys \
      are covered, and the kernel gives no uncovered ones; run silo outside of it, or without \
      its masked paths (`--security-opt systempaths=unconfined`)";
+const UNMAPPED: &str = "a container of root's has user ids of its own, for which the kernel maps \
+     those of files: that takes Linux 5.19, and a store on ext4, xfs, btrfs or tmpfs; with \
+     `--userns host` it goes without, and root inside is root outside";
 const OVERLAY: &str = "overlayfs in a user namespace takes Linux 5.11 and a store on \
      a file system with user.* extended attributes, which is not itself overlayfs";
 
@@ -38,10 +41,11 @@ pub(crate) fn silent() -> Error {
 }
 
 /// Why no process could be cloned.
-pub(crate) fn clone_failure(errno: Errno, user_namespace: bool) -> Error {
-    let what = if user_namespace { "make a user namespace" } else { "make namespaces" };
+pub(crate) fn clone_failure(errno: Errno, ids: IdSource) -> Error {
+    let rootless = !ids.has_others();
+    let what = if rootless { "make a user namespace" } else { "make namespaces" };
     let hint = match errno {
-        Errno::PERM | Errno::ACCESS | Errno::USERS if user_namespace => USER_NAMESPACES,
+        Errno::PERM | Errno::ACCESS | Errno::USERS if rootless => USER_NAMESPACES,
         Errno::PERM => ROOT_IN_CONTAINER,
         Errno::NOSPC | Errno::USERS => {
             "too many namespaces: raise `sysctl user.max_user_namespaces`, and its siblings for \
@@ -109,19 +113,29 @@ impl Explain<'_> {
     }
 
     fn hint(&self, failure: Failure) -> Option<&'static str> {
+        if failure.errno == Errno::INVAL {
+            return self.cannot_map(failure).then_some(UNMAPPED);
+        }
         if !matches!(failure.errno, Errno::PERM | Errno::ACCESS) {
             return None;
         }
-        let rootless = self.facts.user_namespace();
+        let rootless = !self.facts.ids.has_others();
         match failure.step {
-            Step::MapIds | Step::UnshareCgroup | Step::PrivateMounts if rootless => {
-                Some(USER_NAMESPACES)
-            }
+            Step::MapIds | Step::Unshare | Step::PrivateMounts if rootless => Some(USER_NAMESPACES),
             Step::OpenOverlay | Step::MountOverlay | Step::AddLayer if rootless => Some(OVERLAY),
             Step::OpenMount if self.is_kernels(failure.index) => Some(HIDDEN_PROC),
             Step::PrivateMounts | Step::OpenOverlay | Step::MountOverlay => Some(ROOT_IN_CONTAINER),
             _ => None,
         }
+    }
+
+    /// Whether it was tried to map the ids of the store's files.
+    fn cannot_map(&self, failure: Failure) -> bool {
+        matches!(self.facts.ids, IdSource::Range { .. })
+            && matches!(
+                failure.step,
+                Step::EnterStore | Step::AddLayer | Step::SetOverlay | Step::MountOverlay
+            )
     }
 
     /// Whether a mount is of /proc or /sys.
@@ -159,7 +173,8 @@ impl Explain<'_> {
             Step::JoinNamespaces => "enter the container's namespaces".to_owned(),
             Step::CloneInside => "clone a process inside the container".to_owned(),
             Step::MapIds => "map user and group ids into the user namespace".to_owned(),
-            Step::UnshareCgroup => "make a cgroup namespace".to_owned(),
+            Step::Unshare => "make a cgroup and a time namespace".to_owned(),
+            Step::SetClocks => "set the clocks of the time namespace".to_owned(),
             Step::PrivateMounts => "make the mounts private to the container".to_owned(),
             Step::EnterStore => format!("enter {}", self.store()),
             Step::OpenOverlay => "use overlayfs".to_owned(),

@@ -6,16 +6,41 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use silo_isolation::{Bundle, Error, Limits, MountKind, Network, Result};
+use silo_isolation::{Bundle, Error, Limits, MountKind, Network, Result, Users};
 
-use crate::cgroup::Hierarchy;
+use crate::{cgroup::Hierarchy, ids::Lease};
+
+/// Whose users those of a container are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IdSource {
+    /// The host's own, by the same numbers: there is no user namespace.
+    Host,
+    /// 0 to 65,535 inside are as many from `first` on outside, which are nobody's.
+    Range { first: u32 },
+    /// 0 inside is whoever this process is outside, and there is nobody else.
+    Single { uid: u32, gid: u32 },
+}
+
+impl IdSource {
+    pub(crate) fn user_namespace(self) -> bool {
+        self != Self::Host
+    }
+
+    /// Whether there is anybody but user 0.
+    pub(crate) const fn has_others(self) -> bool {
+        !matches!(self, Self::Single { .. })
+    }
+}
 
 /// Facts about the host, gathered for one bundle: no more is looked up than it needs.
 #[derive(Debug)]
 pub(crate) struct Facts {
-    /// The effective ids of this process.
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
+    pub(crate) ids: IdSource,
+    /// The range of ids, where there is one.
+    pub(crate) _lease: Option<Lease>,
+    /// How long the machine has been up, by the clocks that a time namespace has of its own; `None`
+    /// where the kernel has no such namespaces.
+    pub(crate) uptime: Option<Uptime>,
     /// Where cgroups can be made; not looked for when nothing is limited, and `None` where there
     /// is no such place.
     pub(crate) cgroups: Option<Hierarchy>,
@@ -26,40 +51,62 @@ pub(crate) struct Facts {
     pub(crate) directories: BTreeSet<PathBuf>,
 }
 
+/// Whole seconds of clocks that a time namespace has of its own (`time_namespaces(7)`).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Uptime {
+    pub(crate) monotonic: i64,
+    pub(crate) boottime: i64,
+}
+
 impl Facts {
     pub(crate) fn gather(bundle: &Bundle) -> Result<Self> {
+        let lease = match bundle.security.users {
+            Users::Own if is_privileged() => Some(Lease::take(&bundle.id)?),
+            _ => None,
+        };
+        let ids = match (&lease, bundle.security.users) {
+            (Some(lease), _) => IdSource::Range { first: lease.first },
+            (None, Users::Host) => IdSource::Host,
+            (None, Users::Own) => IdSource::Single {
+                uid: rustix::process::geteuid().as_raw(),
+                gid: rustix::process::getegid().as_raw(),
+            },
+        };
         let limited = is_limited(&bundle.limits);
         let shared =
             |path| (bundle.network == Network::Host).then(|| fs::read_to_string(path).ok());
         Ok(Self {
+            ids,
+            _lease: lease,
+            uptime: uptime(),
             cgroups: if limited { Hierarchy::detect().ok() } else { None },
             resolv_conf: shared("/etc/resolv.conf").flatten(),
             hosts: shared("/etc/hosts").flatten(),
             directories: directories(bundle)?,
-            ..Self::own()
         })
-    }
-
-    /// Only who this process is.
-    pub(crate) fn own() -> Self {
-        Self {
-            uid: rustix::process::geteuid().as_raw(),
-            gid: rustix::process::getegid().as_raw(),
-            cgroups: None,
-            resolv_conf: None,
-            hosts: None,
-            directories: BTreeSet::new(),
-        }
-    }
-
-    /// Whether a user namespace is needed to do anything at all.
-    pub(crate) const fn user_namespace(&self) -> bool {
-        self.uid != 0
     }
 
     pub(crate) fn is_directory(&self, source: &Path) -> bool {
         self.directories.contains(source)
     }
+}
+
+/// Whether this process is root of the machine. Root elsewhere, in a user namespace, has no ids to
+/// lend and is like any other user.
+pub(crate) fn is_privileged() -> bool {
+    let all_ids = || {
+        fs::read_to_string("/proc/self/uid_map")
+            .is_ok_and(|map| map.split_ascii_whitespace().eq(["0", "0", "4294967295"]))
+    };
+    rustix::process::geteuid().is_root() && all_ids()
+}
+
+fn uptime() -> Option<Uptime> {
+    let seconds = |clock| rustix::time::clock_gettime(clock).tv_sec;
+    Path::new("/proc/self/ns/time").exists().then(|| Uptime {
+        monotonic: seconds(rustix::time::ClockId::Monotonic),
+        boottime: seconds(rustix::time::ClockId::Boottime),
+    })
 }
 
 /// Whether anything is asked for that takes a cgroup.

@@ -29,6 +29,8 @@ mod explain;
 mod facts;
 mod files;
 mod guest;
+mod ids;
+mod outside;
 mod plan;
 mod policy;
 mod protocol;

@@ -2,7 +2,10 @@
 //!
 //! ```text
 //!   parent                              child
-//!     │ clone3 ─────────────────────────▶ │ does as the plan says
+//!     │ clone3 ─────────────────────────▶ │
+//!     │ Given (maps ids) ───────────────▶ │    in a user namespace only
+//!     │ Given (+ mount) ────────────────▶ │    for each that the parent opens
+//!     │                                   │ does as the plan says
 //!     │                                   │
 //!     │ ◀─────────── Ready (+ terminal) ─ │    or Failed, and it ends
 //!     │                                   │ waits
@@ -17,7 +20,7 @@
 //! stream instead of `Go` and ends.
 //!
 //! A process that joins a running sandbox is cloned by a helper inside it, which sends
-//! `Cloned` (the number of the new process's pidfd, in the table that parent and helper
+//! `Made` (the number of the new process's pidfd, in the table that parent and helper
 //! share), or `Failed`, and ends. From there on it is as above. The helper has a connection of
 //! its own: the process that it cloned may be faster to speak than itself.
 
@@ -45,7 +48,8 @@ pub(crate) enum Step {
     JoinNamespaces,
     CloneInside,
     MapIds,
-    UnshareCgroup,
+    Unshare,
+    SetClocks,
     PrivateMounts,
     EnterStore,
     OpenOverlay,
@@ -93,7 +97,8 @@ impl Step {
             Step::JoinNamespaces,
             Step::CloneInside,
             Step::MapIds,
-            Step::UnshareCgroup,
+            Step::Unshare,
+            Step::SetClocks,
             Step::PrivateMounts,
             Step::EnterStore,
             Step::OpenOverlay,
@@ -157,19 +162,19 @@ impl<T> At<T> for Result<T, Errno> {
 /// What the child says.
 enum Message {
     Ready,
-    Cloned(RawFd),
+    Made(RawFd),
     Failed(Failure),
 }
 
 const READY: u32 = 0;
-const CLONED: u32 = u32::MAX;
+const MADE: u32 = u32::MAX;
 const SIZE: usize = 12;
 
 impl Message {
     fn encode(&self) -> [u8; SIZE] {
         let (kind, index, number) = match self {
             Self::Ready => (READY, 0, 0),
-            Self::Cloned(pidfd) => (CLONED, 0, *pidfd),
+            Self::Made(descriptor) => (MADE, 0, *descriptor),
             Self::Failed(Failure { step, index, errno }) => {
                 (*step as u32, u32::try_from(*index).unwrap_or(u32::MAX), errno.raw_os_error())
             }
@@ -187,7 +192,7 @@ impl Message {
         let number = i32::from_ne_bytes(*number);
         match u32::from_ne_bytes(*kind) {
             READY => Some(Self::Ready),
-            CLONED => Some(Self::Cloned(number)),
+            MADE => Some(Self::Made(number)),
             step => Some(Self::Failed(Failure {
                 step: Step::from_number(step)?,
                 index: usize::try_from(u32::from_ne_bytes(*index)).ok()?,
@@ -225,16 +230,16 @@ pub(crate) fn connect_helper() -> Result<(Helping, ChildEnd), Errno> {
     Ok((Helping(parent), child))
 }
 
-/// The parent's end while a helper clones.
+/// The parent's end while a helper works.
 #[derive(Debug)]
 pub(crate) struct Helping(OwnedFd);
 
 impl Helping {
-    /// Waits until the helper has cloned, and gives the number of the clone's pidfd. The helper's
-    /// end must be closed here.
-    pub(crate) fn cloned(self) -> Result<RawFd, Broken> {
+    /// Takes the number of the descriptor that the helper has made. The helper's end must be
+    /// closed here.
+    pub(crate) fn made(self) -> Result<RawFd, Broken> {
         match receive(self.0.as_fd())? {
-            Some((Message::Cloned(pidfd), _)) => Ok(pidfd),
+            Some((Message::Made(descriptor), _)) => Ok(descriptor),
             Some((Message::Failed(failure), _)) => Err(Broken::Failed(failure)),
             Some((Message::Ready, _)) | None => Err(Broken::Silent),
         }
@@ -251,7 +256,16 @@ impl Setup {
         match self.receive()? {
             (Message::Ready, terminal) => Ok((Waiting(self.0), terminal)),
             (Message::Failed(failure), _) => Err(Broken::Failed(failure)),
-            (Message::Cloned(_), _) => Err(Broken::Silent),
+            (Message::Made(_), _) => Err(Broken::Silent),
+        }
+    }
+
+    /// Tells the child that something was done for it, and hands it over.
+    pub(crate) fn give(&self, given: Option<BorrowedFd<'_>>) -> Result<(), Broken> {
+        match send(self.0.as_fd(), [0; SIZE], given) {
+            // The child is gone: what it said last, if anything, is still to be read.
+            Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            Err(errno) => Err(Broken::Socket(errno)),
         }
     }
 
@@ -287,26 +301,47 @@ impl Waiting {
 
 fn receive(socket: BorrowedFd<'_>) -> Result<Option<(Message, Option<OwnedFd>)>, Broken> {
     let mut bytes = [0; SIZE];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let received = rustix::io::retry_on_intr(|| {
-        let mut parts = [IoSliceMut::new(&mut bytes)];
-        rustix::net::recvmsg(socket, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC)
-    });
-    let length = match received {
-        Ok(message) => message.bytes,
-        Err(Errno::CONNRESET) => 0,
-        Err(errno) => return Err(Broken::Socket(errno)),
-    };
-    let passed = ancillary.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-        _ => None,
-    });
+    let (length, passed) = read(socket, &mut bytes).map_err(Broken::Socket)?;
     match length {
         0 => Ok(None),
         SIZE => Message::decode(bytes).map(|message| Some((message, passed))).ok_or(Broken::Silent),
         _ => Err(Broken::Silent),
     }
+}
+
+/// Reads one message and takes the descriptor that it carries. An end that is gone reads as empty.
+fn read(socket: BorrowedFd<'_>, bytes: &mut [u8; SIZE]) -> Result<(usize, Option<OwnedFd>), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let received = rustix::io::retry_on_intr(|| {
+        let mut parts = [IoSliceMut::new(bytes)];
+        rustix::net::recvmsg(socket, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC)
+    });
+    let length = match received {
+        Ok(message) => message.bytes,
+        Err(Errno::CONNRESET) => 0,
+        Err(errno) => return Err(errno),
+    };
+    let passed = ancillary.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    Ok((length, passed))
+}
+
+fn send(
+    socket: BorrowedFd<'_>,
+    bytes: [u8; SIZE],
+    passed: Option<BorrowedFd<'_>>,
+) -> Result<(), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let descriptors = passed.map(|passed| [passed]);
+    if let Some(descriptors) = &descriptors {
+        ancillary.push(SendAncillaryMessage::ScmRights(descriptors));
+    }
+    let parts = [IoSlice::new(&bytes)];
+    rustix::net::sendmsg(socket, &parts, &mut ancillary, SendFlags::NOSIGNAL).map(drop)
 }
 
 /// The child's end. Its methods neither allocate nor panic.
@@ -316,15 +351,7 @@ pub(crate) struct ChildEnd(OwnedFd);
 impl ChildEnd {
     /// Says that all is set up, and hands over the terminal.
     pub(crate) fn ready(&self, terminal: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
-        let bytes = Message::Ready.encode();
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        let descriptors = terminal.map(|terminal| [terminal]);
-        if let Some(descriptors) = &descriptors {
-            ancillary.push(SendAncillaryMessage::ScmRights(descriptors));
-        }
-        let parts = [IoSlice::new(&bytes)];
-        rustix::net::sendmsg(&self.0, &parts, &mut ancillary, SendFlags::NOSIGNAL).map(drop)
+        send(self.0.as_fd(), Message::Ready.encode(), terminal)
     }
 
     /// Closes a copy that another process's child has.
@@ -332,9 +359,9 @@ impl ChildEnd {
         sys::close_copy(self.0.as_fd());
     }
 
-    /// Says which pidfd the new process has.
-    pub(crate) fn cloned(&self, pidfd: RawFd) {
-        self.say(&Message::Cloned(pidfd));
+    /// Says which descriptor is the parent's now.
+    pub(crate) fn made(&self, descriptor: RawFd) {
+        self.say(&Message::Made(descriptor));
     }
 
     /// Says what failed.
@@ -350,10 +377,13 @@ impl ChildEnd {
     /// Waits to be let go; false when the parent is gone.
     pub(crate) fn wait(&self) -> bool {
         let mut bytes = [0; SIZE];
-        let received = rustix::io::retry_on_intr(|| {
-            rustix::net::recv(&self.0, &mut bytes, RecvFlags::empty())
-        });
-        matches!(received, Ok((SIZE, _)))
+        matches!(read(self.0.as_fd(), &mut bytes), Ok((SIZE, _)))
+    }
+
+    /// Waits for a mount of the parent's.
+    pub(crate) fn take(&self) -> Result<OwnedFd, Errno> {
+        let mut bytes = [0; SIZE];
+        read(self.0.as_fd(), &mut bytes)?.1.ok_or(Errno::BADMSG)
     }
 }
 

@@ -122,7 +122,7 @@ impl Processes for LinuxSandbox {
 
 impl LiveFiles for LinuxSandbox {
     fn open(&self) -> Result<Box<dyn GuestFiles>> {
-        files::open(&self.guest).map(|files| Box::new(files) as Box<dyn GuestFiles>)
+        files::open(&self.guest, self.facts.ids)
     }
 }
 

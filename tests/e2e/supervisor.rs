@@ -45,7 +45,15 @@ fn a_supervisor_holds_nothing_of_the_process_that_started_it() {
     // The C library's own are above.
     assert_eq!(caught & 0x7fff_ffff, 0, "it has handlers of its starter's: {caught:x}");
     let root = silo.root();
-    let own = ["socket:", "pipe:", "anon_inode:", "/dev/null", "/sys/fs/cgroup", text(&root)];
+    let own = [
+        "socket:",
+        "pipe:",
+        "anon_inode:",
+        "/dev/null",
+        "/sys/fs/cgroup",
+        "/run/silo/ids",
+        text(&root),
+    ];
     for descriptor in fs::read_dir(of("fd")).unwrap().flatten() {
         let Ok(target) = fs::read_link(descriptor.path()) else { continue };
         assert!(own.iter().any(|own| text(&target).starts_with(own)), "it holds {target:?}");

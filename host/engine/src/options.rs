@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use silo_isolation::{Limits, Mount, MountKind, Network, Signal, TerminalSize};
+use silo_isolation::{Limits, Mount, MountKind, Network, Security, Signal, TerminalSize};
 use silo_layers::Platform;
 
 use crate::{Error, Result};
@@ -42,6 +42,8 @@ pub struct CreateOptions {
     /// `--memory`, `--cpus`, `--pids-limit`, `--timeout`. Without a limit of processes,
     /// [`DEFAULT_PIDS_LIMIT`] holds.
     pub limits: Limits,
+    /// `--userns`.
+    pub security: Security,
     /// `-i`: keeps the guest's stdin open.
     pub interactive: bool,
     /// `-t`: gives it a terminal.

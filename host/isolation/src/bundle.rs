@@ -5,6 +5,8 @@ use std::{path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 use silo_layers::{Platform, Snapshot};
 
+use crate::Security;
+
 /// Everything that one container is. Validated by whoever makes it: paths inside the guest
 /// are absolute and contain no `.` or `..`, no string holds a NUL, `process.args` is not empty.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +27,9 @@ pub struct Bundle {
     pub network: Network,
     /// What the guest may use up.
     pub limits: Limits,
+    /// How it is kept apart, beyond the backend's defaults.
+    #[serde(default)]
+    pub security: Security,
     /// An existing directory of this container's own, where the backend keeps what it needs to
     /// find and remove its sandbox again.
     pub state_dir: PathBuf,

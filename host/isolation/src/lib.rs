@@ -38,6 +38,7 @@ mod error;
 mod exit;
 #[cfg(feature = "conformance")]
 pub mod fake;
+mod security;
 mod signal;
 
 pub use backend::{
@@ -47,4 +48,5 @@ pub use backend::{
 pub use bundle::{Bundle, Limits, Mount, MountKind, Network, Process, Root, User};
 pub use error::{Error, Refusal, Result};
 pub use exit::{Exit, ExitStatus};
+pub use security::{Security, Users};
 pub use signal::{InvalidSignal, Signal};

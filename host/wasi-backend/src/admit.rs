@@ -1,6 +1,6 @@
 //! What this backend cannot honour.
 
-use silo_isolation::{Bundle, Network, Refusal};
+use silo_isolation::{Bundle, Network, Refusal, Users};
 
 /// Why there is no terminal.
 pub(crate) const NO_TERMINAL: &str = "WebAssembly guests have no terminal";
@@ -19,6 +19,9 @@ pub(crate) fn refusals(bundle: &Bundle) -> Vec<Refusal> {
     }
     if bundle.network == Network::Host {
         refuse("--network host", "WebAssembly guests have no network");
+    }
+    if bundle.security.users == Users::Host {
+        refuse("--userns host", "WASI has no users");
     }
     if bundle.limits.pids.is_some_and(|pids| pids < 1) {
         refuse("--pids-limit", "the guest itself is one");

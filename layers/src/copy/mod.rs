@@ -23,8 +23,8 @@ pub use self::{
     collect::HostSource,
     extract::unpack_host,
     guest::{
-        CopyIn, CopyOut, Given, GuestFiles, GuestTree, LiveTree, Mounted, Seen, Volume, Xattrs,
-        copy_pieces,
+        CopyIn, CopyOut, Given, GuestFiles, GuestTree, IdRange, LiveTree, Mounted, Seen, Volume,
+        Xattrs, copy_pieces,
     },
     place::{CopyError, Source},
 };

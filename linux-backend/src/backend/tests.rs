@@ -1,4 +1,4 @@
-use silo_isolation::{Limits, Mount, Process, Root, User};
+use silo_isolation::{Limits, Mount, Process, Root, Security, User};
 use silo_layers::Snapshot;
 
 use super::*;
@@ -17,22 +17,19 @@ fn bundle() -> Bundle {
         mounts: Vec::new(),
         network: silo_isolation::Network::None,
         limits: Limits::default(),
+        security: Security::default(),
         state_dir: "/s".into(),
     }
 }
 
-fn ordinary_user() -> Facts {
-    Facts { uid: 1000, gid: 1000, ..Facts::own() }
-}
-
-fn refused(bundle: &Bundle, facts: &Facts) -> Vec<String> {
-    admit(bundle, facts).into_iter().map(|refusal| refusal.what).collect()
+fn refused_to_an_ordinary_user(bundle: &Bundle) -> Vec<String> {
+    admit(bundle, false).into_iter().map(|refusal| refusal.what).collect()
 }
 
 #[test]
 fn all_that_cannot_be_is_refused_at_once() {
     let mut bundle = bundle();
-    assert!(refused(&bundle, &ordinary_user()).is_empty());
+    assert!(refused_to_an_ordinary_user(&bundle).is_empty());
     bundle.platform = Platform::new("linux", "s390x");
     bundle.process.user = Some(User { uid: 33, gid: 33, additional_gids: Vec::new() });
     bundle.mounts = vec![Mount {
@@ -40,16 +37,15 @@ fn all_that_cannot_be_is_refused_at_once() {
         kind: MountKind::Bind { source: "relative".into() },
         readonly: false,
     }];
+    bundle.security.users = Users::Host;
     assert_eq!(
-        refused(&bundle, &ordinary_user()),
-        ["the platform linux/s390x", "the user 33:33", "a mount on /", "the mount of relative"]
+        refused_to_an_ordinary_user(&bundle),
+        [
+            "the platform linux/s390x",
+            "--userns host",
+            "the user 33:33",
+            "a mount on /",
+            "the mount of relative"
+        ]
     );
-}
-
-#[test]
-fn the_user_namespace_is_a_barrier_only_where_there_is_one() {
-    let has = |user_namespace| {
-        barriers(user_namespace).iter().any(|barrier| barrier.name == "user namespace")
-    };
-    assert!(has(true) && !has(false));
 }

@@ -10,20 +10,23 @@ mod target;
 
 use std::{
     convert::Infallible,
+    ffi::CStr,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
 };
 
 use rustix::{
     fs::{Mode, OFlags},
     io::Errno,
+    mount::OpenTreeFlags,
     net::{AddressFamily, SocketFlags, SocketType},
     thread::ThreadNameSpaceType,
 };
 
 pub(crate) use process::{Streams, window};
+pub(crate) use root::{add_options, clone_tree, detached, open_source};
 
 use crate::{
-    plan::{IdMap, Plan, ProcessPlan},
+    plan::{Namespaces, Plan, ProcessPlan, RootPlan},
     protocol::{At as _, ChildEnd, Failure, Setup, Step},
     sys::{self, Where},
 };
@@ -49,9 +52,18 @@ impl First<'_> {
     fn try_run(&self) -> Result<Infallible, Failure> {
         let plan = self.plan;
         join_cgroups(self.cgroups)?;
-        map_ids(&plan.id_maps)?;
-        sys::unshare_cgroup().at(Step::UnshareCgroup, 0)?;
-        let (directory, terminal) = root::enter(plan, self.streams)?;
+        sys::unshare(plan.unshared.0).at(Step::Unshare, 0)?;
+        // As long as this process has the ids of its parent, whose files in /proc these are.
+        if let Some(clocks) = &plan.clocks {
+            write(c"/proc/self/timens_offsets", clocks).at(Step::SetClocks, 0)?;
+        }
+        if plan.namespaces.contains(Namespaces::USER) {
+            if !self.end.wait() {
+                sys::exit(1);
+            }
+            process::become_root_inside()?;
+        }
+        let (directory, terminal) = root::enter(plan, self.streams, self.end)?;
         rustix::system::sethostname(plan.hostname.as_bytes()).at(Step::SetHostname, 0)?;
         if plan.loopback {
             raise_loopback().at(Step::RaiseLoopback, 0)?;
@@ -90,7 +102,7 @@ impl Joining<'_> {
     /// process never changes its own pid namespace, only that of its children.
     pub(crate) fn run(&self) -> Infallible {
         match self.enter() {
-            Ok(pidfd) => self.helpers_end.cloned(pidfd),
+            Ok(pidfd) => self.helpers_end.made(pidfd),
             Err(failure) => self.helpers_end.failed(failure),
         }
         sys::exit(0)
@@ -102,6 +114,9 @@ impl Joining<'_> {
         join_cgroups(self.cgroups)?;
         rustix::thread::move_into_thread_name_spaces(self.first, self.namespaces)
             .at(Step::JoinNamespaces, 0)?;
+        if self.namespaces.bits() & Namespaces::USER.0 != 0 {
+            process::become_root_inside()?;
+        }
         let cloned =
             sys::clone(Where::Sibling, || self.become_program()).at(Step::CloneInside, 0)?;
         Ok(std::os::fd::IntoRawFd::into_raw_fd(cloned.pidfd))
@@ -145,6 +160,35 @@ impl Joining<'_> {
     }
 }
 
+/// What a helper needs that mounts a root by the names of its layers.
+pub(crate) struct Mounting<'a> {
+    pub(crate) plan: &'a RootPlan,
+    /// A mount of the store, attached nowhere, with mapped ids.
+    pub(crate) base: BorrowedFd<'a>,
+    /// Who owns what overlayfs makes.
+    pub(crate) first: u32,
+    pub(crate) end: &'a ChildEnd,
+}
+
+impl Mounting<'_> {
+    /// Leaves the mount in the parent's table of descriptors, which it shares, and ends.
+    pub(crate) fn run(&self) -> Infallible {
+        match self.mount() {
+            Ok(mount) => self.end.made(std::os::fd::IntoRawFd::into_raw_fd(mount)),
+            Err(failure) => self.end.failed(failure),
+        }
+        sys::exit(0)
+    }
+
+    fn mount(&self) -> Result<OwnedFd, Failure> {
+        sys::unshare(Namespaces::MOUNT.0).at(Step::PrivateMounts, 0)?;
+        root::attach_store(self.base)?;
+        let mount = || root::mount_root_at_once(self.plan);
+        let mount = sys::acting_on_files_as(self.first, mount).at(Step::SetUser, 1)??;
+        clone_tree(mount.as_fd(), c"", OpenTreeFlags::empty()).at(Step::MountOverlay, 1)
+    }
+}
+
 fn fail(end: &ChildEnd, failure: Failure) -> ! {
     end.failed(failure);
     sys::exit(1)
@@ -159,16 +203,9 @@ fn join_cgroups(cgroups: &[OwnedFd]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn map_ids(maps: &[IdMap]) -> Result<(), Failure> {
-    for (index, map) in maps.iter().enumerate() {
-        let write = |content: &[u8]| -> Result<(), Errno> {
-            let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-            let file = rustix::fs::open(map.file.as_c_str(), flags, Mode::empty())?;
-            rustix::io::write(file, content).map(drop)
-        };
-        write(map.content.as_bytes()).at(Step::MapIds, index)?;
-    }
-    Ok(())
+fn write(path: &CStr, content: &str) -> Result<(), Errno> {
+    let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::write(file, content.as_bytes()).map(drop)
 }
 
 fn raise_loopback() -> Result<(), Errno> {

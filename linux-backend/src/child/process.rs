@@ -112,6 +112,14 @@ pub(super) fn hide() -> Result<(), Errno> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
 }
 
+/// Becomes user and group 0 of the user namespace that this process is in, as whom it makes all
+/// that the container finds. It has nobody's ids before.
+pub(super) fn become_root_inside() -> Result<(), Failure> {
+    let (user, group) = (Uid::ROOT, Gid::ROOT);
+    rustix::thread::set_thread_res_gid(group, group, group).at(Step::SetGroup, 0)?;
+    rustix::thread::set_thread_res_uid(user, user, user).at(Step::SetUser, 0)
+}
+
 /// Takes on streams, identity and restrictions, waits to be let go, and executes the program.
 pub(super) fn become_program(
     plan: &ProcessPlan,

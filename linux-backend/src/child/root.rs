@@ -19,12 +19,14 @@ use super::{
     target::{self, Kind},
 };
 use crate::{
-    plan::{Anchor, DeviceNode, KernelMount, MountPlan, Namespaces, Plan, RootPlan, Source},
-    protocol::{At as _, Failure, Step},
+    plan::{
+        Anchor, DeviceNode, KernelMount, MountPlan, Namespaces, Plan, ROOT_ATTRIBUTES, RootPlan,
+        Source,
+    },
+    protocol::{At as _, ChildEnd, Failure, Step},
     sys::{self, Attributes},
 };
 
-const ROOT_ATTRIBUTES: Attributes = Attributes::NO_SUID.and(Attributes::NO_DEV);
 const COVER_ATTRIBUTES: Attributes =
     ROOT_ATTRIBUTES.and(Attributes::NO_EXEC).and(Attributes::READ_ONLY);
 
@@ -33,12 +35,15 @@ const COVER_ATTRIBUTES: Attributes =
 pub(super) fn enter(
     plan: &Plan,
     streams: Streams<'_>,
+    end: &ChildEnd,
 ) -> Result<(OwnedFd, Option<Terminal>), Failure> {
-    rustix::mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
-        .at(Step::PrivateMounts, 0)?;
-    let mut anchors = Anchors::new(mount_root(&plan.root)?);
+    make_private().at(Step::PrivateMounts, 0)?;
+    let mut anchors = Anchors::new(match plan.root.outside {
+        Some(_) => take_root(end)?,
+        None => mount_root(&plan.root)?,
+    });
     for (index, mount) in plan.mounts.iter().enumerate() {
-        anchors.mount(mount, index)?;
+        anchors.mount(mount, index, end)?;
     }
     fill_dev(plan, &anchors)?;
     let terminal = match streams {
@@ -54,7 +59,7 @@ pub(super) fn enter(
     };
     cover(plan, &anchors)?;
     for (index, mount) in plan.late_mounts.iter().enumerate() {
-        anchors.mount(mount, plan.mounts.len() + index)?;
+        anchors.mount(mount, plan.mounts.len() + index, end)?;
     }
     let root = anchors.root.as_fd();
     let directory = target::open_or_make(root, &plan.process.working_directory, Kind::Directory)
@@ -64,6 +69,14 @@ pub(super) fn enter(
     }
     change_root(root).at(Step::ChangeRoot, 0)?;
     Ok((directory, terminal))
+}
+
+/// Attaches the root that the parent has mounted where it hides nothing that is still needed: over
+/// the host's root, which this process goes on to see.
+fn take_root(end: &ChildEnd) -> Result<OwnedFd, Failure> {
+    let root = end.take().at(Step::AttachRoot, 1)?;
+    attach_at(&root, CWD, c"/").at(Step::AttachRoot, 0)?;
+    Ok(root)
 }
 
 /// Mounts the snapshot as overlayfs, in a place from where it can become the root.
@@ -93,6 +106,11 @@ fn add_layers(plan: &RootPlan, overlay: BorrowedFd<'_>) -> Result<(), Failure> {
         rustix::mount::fsconfig_set_string(overlay, key, path.as_c_str())
             .at(Step::SetOverlay, 0)?;
     }
+    add_options(plan, overlay)
+}
+
+/// Sets all but what is layered.
+pub(crate) fn add_options(plan: &RootPlan, overlay: BorrowedFd<'_>) -> Result<(), Failure> {
     if plan.user_attributes {
         rustix::mount::fsconfig_set_flag(overlay, c"userxattr").at(Step::SetOverlay, 1)?;
     }
@@ -106,7 +124,20 @@ fn add_layers(plan: &RootPlan, overlay: BorrowedFd<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn mount_root_at_once(plan: &RootPlan) -> Result<OwnedFd, Failure> {
+/// Attaches a mount of the store, in a mount namespace of this process's own, and enters it.
+pub(super) fn attach_store(base: BorrowedFd<'_>) -> Result<(), Failure> {
+    make_private().at(Step::PrivateMounts, 0)?;
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    rustix::mount::move_mount(base, c"", CWD, c"/", flags).at(Step::EnterStore, 2)?;
+    rustix::process::fchdir(base).at(Step::EnterStore, 0)
+}
+
+fn make_private() -> Result<(), Errno> {
+    let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    rustix::mount::mount_change(c"/", flags)
+}
+
+pub(super) fn mount_root_at_once(plan: &RootPlan) -> Result<OwnedFd, Failure> {
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
     let data = plan.data.as_deref().unwrap_or_default();
     rustix::mount::mount(c"overlay", plan.work.as_c_str(), c"overlay", flags, data)
@@ -138,8 +169,12 @@ impl Anchors {
         place.map(|place| place.as_fd()).ok_or(Errno::BADF)
     }
 
-    fn mount(&mut self, plan: &MountPlan, index: usize) -> Result<(), Failure> {
-        let mount = open_source(plan, index)?;
+    fn mount(&mut self, plan: &MountPlan, index: usize, end: &ChildEnd) -> Result<(), Failure> {
+        let mount = if plan.outside {
+            end.take().at(Step::OpenMount, index)?
+        } else {
+            open_source(plan, index)?
+        };
         let kind = Kind::new(plan.directory);
         let target = self
             .get(plan.anchor)
@@ -158,7 +193,7 @@ impl Anchors {
 }
 
 /// The mount of `plan`, not attached anywhere yet.
-fn open_source(plan: &MountPlan, index: usize) -> Result<OwnedFd, Failure> {
+pub(crate) fn open_source(plan: &MountPlan, index: usize) -> Result<OwnedFd, Failure> {
     match &plan.source {
         Source::New { kind, options } => {
             let fs = rustix::mount::fsopen(kind.as_c_str(), FsOpenFlags::FSOPEN_CLOEXEC)
@@ -179,13 +214,13 @@ fn open_source(plan: &MountPlan, index: usize) -> Result<OwnedFd, Failure> {
     }
 }
 
-fn detached(fs: BorrowedFd<'_>, attributes: Attributes) -> Result<OwnedFd, Errno> {
+pub(crate) fn detached(fs: BorrowedFd<'_>, attributes: Attributes) -> Result<OwnedFd, Errno> {
     let attributes = MountAttrFlags::from_bits_retain(attributes.0);
     rustix::mount::fsmount(fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
 /// A mount of its own of what `path` shows; the empty path is `directory` itself.
-pub(super) fn clone_tree(
+pub(crate) fn clone_tree(
     directory: BorrowedFd<'_>,
     path: &CStr,
     flags: OpenTreeFlags,

@@ -7,7 +7,7 @@ use rustix::{
 use silo_isolation::User;
 
 use super::IdMap;
-use crate::{facts::Facts, policy::CAPABILITIES};
+use crate::{facts::IdSource, ids, policy::CAPABILITIES};
 
 /// The ids and capabilities of a process.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    pub(super) fn new(user: Option<&User>, user_namespace: bool) -> Self {
+    pub(super) fn new(user: Option<&User>, ids: IdSource) -> Self {
         let user = user.cloned().unwrap_or_default();
         let bounding = CapabilitySet::from_bits_retain(
             CAPABILITIES.iter().fold(0, |set, capability| set | 1 << capability.number),
@@ -32,7 +32,8 @@ impl Identity {
             user: Uid::from_raw(user.uid),
             group: Gid::from_raw(user.gid),
             // With a single id mapped, no other group exists inside, and setgroups is denied.
-            groups: (!user_namespace)
+            groups: ids
+                .has_others()
                 .then(|| user.additional_gids.iter().copied().map(Gid::from_raw).collect()),
             bounding,
             capabilities: if user.uid == 0 { bounding } else { CapabilitySet::empty() },
@@ -40,14 +41,19 @@ impl Identity {
     }
 }
 
-/// What the child writes to map ids: an unprivileged user may map itself, and nobody else.
-pub(super) fn maps(facts: &Facts) -> Vec<IdMap> {
-    if !facts.user_namespace() {
-        return Vec::new();
+/// What maps the ids of a user namespace. An unprivileged user may map itself, and nobody else.
+pub(super) fn maps(ids: IdSource) -> Vec<IdMap> {
+    let map = |file, content: &str| IdMap { file, content: content.to_owned() };
+    match ids {
+        IdSource::Host => Vec::new(),
+        IdSource::Range { first } => {
+            let range = format!("0 {first} {}", ids::SIZE);
+            vec![map("uid_map", &range), map("gid_map", &range)]
+        }
+        IdSource::Single { uid, gid } => vec![
+            map("setgroups", "deny"),
+            map("uid_map", &format!("0 {uid} 1")),
+            map("gid_map", &format!("0 {gid} 1")),
+        ],
     }
-    vec![
-        IdMap { file: c"/proc/self/setgroups".to_owned(), content: "deny".to_owned() },
-        IdMap { file: c"/proc/self/uid_map".to_owned(), content: format!("0 {} 1", facts.uid) },
-        IdMap { file: c"/proc/self/gid_map".to_owned(), content: format!("0 {} 1", facts.gid) },
-    ]
 }

@@ -15,11 +15,11 @@ use silo_isolation::{Bundle, Error, Network, Process, Result};
 pub(crate) use identity::Identity;
 pub(crate) use mounts::{DeviceNode, KernelMount, Link, MountPlan, Source, is_root};
 pub(crate) use program::Program;
-pub(crate) use root::RootPlan;
+pub(crate) use root::{ROOT_ATTRIBUTES, RootPlan};
 
 use crate::{
     cgroup::{self, Directory},
-    facts::Facts,
+    facts::{Facts, Uptime},
     policy,
     seccomp::{Filter, default_filter},
 };
@@ -46,8 +46,11 @@ pub(crate) struct Plan {
     pub(crate) cgroups: Vec<Directory>,
     /// What the child is cloned with.
     pub(crate) namespaces: Namespaces,
-    /// What the child does, in this order.
+    /// What the parent does for the child, which waits: it writes these.
     pub(crate) id_maps: Vec<IdMap>,
+    /// What the child does, in this order. It unshares the view of its cgroup, and the clocks.
+    pub(crate) unshared: Namespaces,
+    pub(crate) clocks: Option<String>,
     pub(crate) root: RootPlan,
     pub(crate) mounts: Vec<MountPlan>,
     pub(crate) devices: Vec<DeviceNode>,
@@ -76,10 +79,10 @@ pub(crate) struct StateFile {
     pub(crate) content: String,
 }
 
-/// A file of /proc/self that takes the mapping of ids, and what it takes (`user_namespaces(7)`).
+/// A file of /proc/PID that takes the mapping of ids, and what it takes (`user_namespaces(7)`).
 #[derive(Debug)]
 pub(crate) struct IdMap {
-    pub(crate) file: CString,
+    pub(crate) file: &'static str,
     pub(crate) content: String,
 }
 
@@ -87,7 +90,8 @@ pub(crate) struct IdMap {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Namespaces(pub(crate) u32);
 
-const NAMESPACES: [(u32, &str); 7] = [
+const NAMESPACES: [(u32, &str); 8] = [
+    (0x0000_0080, "time"),
     (0x0002_0000, "mount"),
     (0x0200_0000, "cgroup"),
     (0x0400_0000, "uts"),
@@ -98,10 +102,13 @@ const NAMESPACES: [(u32, &str); 7] = [
 ];
 
 impl Namespaces {
-    /// All that hold for every container. The cgroup namespace is not among them: it is
-    /// unshared by the child once it is in its cgroup, whose view it is to be.
+    /// All that every process is cloned into. The cgroup namespace is not among them: it is
+    /// unshared by the child once it is in its cgroup, whose view it is to be. Nor is that of time:
+    /// its clocks are set before anybody lives in it.
     const ALWAYS: Self = Self(0x0002_0000 | 0x0400_0000 | 0x0800_0000 | 0x2000_0000);
-    pub(crate) const CGROUP: Self = Self(0x0200_0000);
+    pub(crate) const MOUNT: Self = Self(0x0002_0000);
+    const TIME: Self = Self(0x0000_0080);
+    const CGROUP: Self = Self(0x0200_0000);
     pub(crate) const USER: Self = Self(0x1000_0000);
     pub(crate) const NETWORK: Self = Self(0x4000_0000);
 
@@ -118,7 +125,7 @@ impl Namespaces {
         if bundle.network == Network::None {
             namespaces = namespaces.and(Self::NETWORK);
         }
-        if facts.user_namespace() {
+        if facts.ids.user_namespace() {
             namespaces = namespaces.and(Self::USER);
         }
         namespaces
@@ -138,11 +145,16 @@ impl Plan {
         let namespaces = Namespaces::of(bundle, facts);
         let files = mounts::state_files(bundle, facts);
         Ok(Self {
-            directories: root::directories(bundle),
+            directories: root::directories(&bundle.root, &bundle.state_dir),
             cgroups: cgroup::directories(bundle, facts.cgroups.as_ref()),
             namespaces,
-            id_maps: identity::maps(facts),
-            root: RootPlan::new(bundle, facts)?,
+            id_maps: identity::maps(facts.ids),
+            unshared: match facts.uptime {
+                Some(_) => Namespaces::CGROUP.and(Namespaces::TIME),
+                None => Namespaces::CGROUP,
+            },
+            clocks: facts.uptime.map(clocks),
+            root: RootPlan::new(&bundle.root, &bundle.state_dir, facts.ids)?,
             mounts: mounts::file_systems(bundle, facts)?,
             devices: mounts::devices()?,
             links: mounts::links()?,
@@ -162,10 +174,16 @@ impl ProcessPlan {
         Ok(Self {
             program: Program::new(process)?,
             working_directory: relative(if process.cwd.is_empty() { "/" } else { &process.cwd })?,
-            identity: Identity::new(process.user.as_ref(), facts.user_namespace()),
+            identity: Identity::new(process.user.as_ref(), facts.ids),
             filter: default_filter(),
         })
     }
+}
+
+/// What starts a container's clocks from nothing: how long the machine has been up tells it from
+/// others (`time_namespaces(7)`).
+fn clocks(uptime: Uptime) -> String {
+    format!("monotonic -{} 0\nboottime -{} 0\n", uptime.monotonic, uptime.boottime)
 }
 
 /// A C string of `text`.

@@ -6,7 +6,7 @@ use silo_isolation::{Bundle, Error, Mount, MountKind, Network, Result};
 
 use super::{Anchor, StateFile, c_string, relative, root::path_string};
 use crate::{
-    facts::Facts,
+    facts::{Facts, IdSource},
     policy::{DEVICES, FILE_SYSTEMS, LINKS, MountOption},
     sys::Attributes,
 };
@@ -21,6 +21,9 @@ pub(crate) struct MountPlan {
     pub(crate) target: CString,
     /// Whether that is a directory, or else a file.
     pub(crate) directory: bool,
+    /// Whether the parent opens it, and maps its ids: it has rights over it that the child, in a
+    /// user namespace, has not.
+    pub(crate) outside: bool,
     /// Which anchor it is for what follows.
     pub(crate) becomes: Option<Anchor>,
 }
@@ -65,9 +68,9 @@ pub(super) fn file_systems(bundle: &Bundle, facts: &Facts) -> Result<Vec<MountPl
         .iter()
         .map(|fs| {
             // sysfs shows the network namespace, and may be mounted only by its owner.
-            let host =
-                fs.kind == "sysfs" && bundle.network == Network::Host && facts.user_namespace();
-            let source = if host {
+            let host = fs.kind == "sysfs" && bundle.network == Network::Host;
+            let outside = host && is_range(facts);
+            let source = if host && facts.ids.user_namespace() && !outside {
                 Source::Tree { path: c_string(fs.full)? }
             } else {
                 new(fs.kind, fs.options, facts)?
@@ -78,6 +81,7 @@ pub(super) fn file_systems(bundle: &Bundle, facts: &Facts) -> Result<Vec<MountPl
                 anchor: fs.anchor,
                 target: c_string(fs.target)?,
                 directory: true,
+                outside,
                 becomes: fs.becomes,
             })
         })
@@ -89,16 +93,21 @@ pub(super) fn file_systems(bundle: &Bundle, facts: &Facts) -> Result<Vec<MountPl
             anchor: Anchor::Sys,
             target: c"fs/cgroup".to_owned(),
             directory: true,
+            outside: false,
             becomes: None,
         });
     }
     Ok(mounts)
 }
 
+fn is_range(facts: &Facts) -> bool {
+    matches!(facts.ids, IdSource::Range { .. })
+}
+
 fn new(kind: &str, options: &[MountOption], facts: &Facts) -> Result<Source> {
     let options = options
         .iter()
-        .filter(|option| !(option.only_without_user_namespace && facts.user_namespace()))
+        .filter(|option| !option.names_another || facts.ids.has_others())
         .map(|option| Ok((c_string(option.key)?, c_string(option.value)?)))
         .collect::<Result<_>>()?;
     Ok(Source::New { kind: c_string(kind)?, options })
@@ -133,11 +142,11 @@ pub(super) fn kernel_mounts(paths: &[crate::policy::KernelPath]) -> Result<Vec<K
 
 /// What comes last: the generated files of /etc, then what the bundle asks for.
 pub(super) fn late(bundle: &Bundle, facts: &Facts, files: &[StateFile]) -> Result<Vec<MountPlan>> {
-    let files = files.iter().map(|file| generated(bundle, file));
+    let files = files.iter().map(|file| generated(bundle, facts, file));
     files.chain(bundle.mounts.iter().map(|mount| asked(mount, facts))).collect()
 }
 
-fn generated(bundle: &Bundle, file: &StateFile) -> Result<MountPlan> {
+fn generated(bundle: &Bundle, facts: &Facts, file: &StateFile) -> Result<MountPlan> {
     let name = file.path.file_name().unwrap_or_default().to_string_lossy();
     let path = std::path::absolute(&file.path).map_err(Error::file("find", &file.path))?;
     Ok(MountPlan {
@@ -146,6 +155,7 @@ fn generated(bundle: &Bundle, file: &StateFile) -> Result<MountPlan> {
         anchor: Anchor::Root,
         target: c_string(format!("etc/{name}"))?,
         directory: false,
+        outside: is_range(facts),
         becomes: None,
     })
 }
@@ -167,6 +177,7 @@ fn asked(mount: &Mount, facts: &Facts) -> Result<MountPlan> {
             MountKind::Bind { source } => facts.is_directory(source),
             MountKind::Tmpfs { .. } => true,
         },
+        outside: matches!(source, Source::Tree { .. }) && is_range(facts),
         source,
         attributes: writable(NO_PRIVILEGE, mount.readonly),
         anchor: Anchor::Root,

@@ -6,10 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use silo_isolation::{Bundle, Error, Result};
+use silo_isolation::{Error, Result, Root};
 
 use super::c_string;
-use crate::facts::Facts;
+use crate::{facts::IdSource, sys::Attributes};
 
 /// How the root file system is mounted.
 ///
@@ -35,7 +35,13 @@ pub(crate) struct RootPlan {
     /// bytes; `None` when it does not fit into its one page.
     pub(crate) data: Option<CString>,
     pub(crate) readonly: bool,
+    /// The first id of the container's range, where it has one. The parent then mounts this, with
+    /// the ids of files mapped; the child has no rights over the store.
+    pub(crate) outside: Option<u32>,
 }
+
+/// What holds for the root and for all that is mounted in it.
+pub(crate) const ROOT_ATTRIBUTES: Attributes = Attributes::NO_SUID.and(Attributes::NO_DEV);
 
 /// Off, so that every change is in the upper in the form that layers have.
 const OPTIONS: [(&str, &str); 3] =
@@ -44,19 +50,19 @@ const OPTIONS: [(&str, &str); 3] =
 const PAGE: usize = 4096;
 
 impl RootPlan {
-    pub(super) fn new(bundle: &Bundle, facts: &Facts) -> Result<Self> {
-        let snapshot = &bundle.root.snapshot;
+    pub(crate) fn new(root: &Root, state_dir: &Path, ids: IdSource) -> Result<Self> {
+        let snapshot = &root.snapshot;
         let mut lowers: Vec<_> =
             snapshot.lowers.iter().map(|lower| absolute(&lower.path)).collect::<Result<_>>()?;
         if lowers.is_empty() {
-            lowers.push(absolute(&empty_lower(bundle))?);
+            lowers.push(absolute(&empty_lower(state_dir))?);
         }
         let upper = absolute(&snapshot.upper)?;
         let work = absolute(&snapshot.work)?;
         let base = common_ancestor(lowers.iter().chain([&upper, &work]));
         let below = |path: &PathBuf| path_string(path.strip_prefix(&base).unwrap_or(path));
-        let user_attributes = facts.user_namespace();
-        let volatile = bundle.root.volatile;
+        let user_attributes = !ids.has_others();
+        let volatile = root.volatile;
         let mut data = data(&base, &lowers, &upper, &work);
         for (flag, wanted) in [(",userxattr", user_attributes), (",volatile", volatile)] {
             if wanted {
@@ -74,19 +80,23 @@ impl RootPlan {
             user_attributes,
             volatile,
             data: (data.len() < PAGE).then(|| c_string(data)).transpose()?,
-            readonly: bundle.root.readonly,
+            readonly: root.readonly,
+            outside: match ids {
+                IdSource::Range { first } => Some(first),
+                IdSource::Host | IdSource::Single { .. } => None,
+            },
             base: path_string(&base)?,
         })
     }
 }
 
 /// The directories that the parent makes: overlayfs wants one lower at least.
-pub(super) fn directories(bundle: &Bundle) -> Vec<PathBuf> {
-    if bundle.root.snapshot.lowers.is_empty() { vec![empty_lower(bundle)] } else { Vec::new() }
+pub(super) fn directories(root: &Root, state_dir: &Path) -> Vec<PathBuf> {
+    if root.snapshot.lowers.is_empty() { vec![empty_lower(state_dir)] } else { Vec::new() }
 }
 
-fn empty_lower(bundle: &Bundle) -> PathBuf {
-    bundle.state_dir.join("empty")
+fn empty_lower(state_dir: &Path) -> PathBuf {
+    state_dir.join("empty")
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {

@@ -1,10 +1,13 @@
 use std::path::Path;
 
-use silo_isolation::{Limits, Mount, MountKind, Root, User};
+use silo_isolation::{Limits, Mount, MountKind, Root, Security, User};
 use silo_layers::{Digest, Lower, Platform, Snapshot};
 
 use super::*;
-use crate::cgroup::{Controller, Hierarchy};
+use crate::{
+    cgroup::{Controller, Hierarchy},
+    facts::IdSource,
+};
 
 fn bundle() -> Bundle {
     let lower = |name: &str| Lower {
@@ -50,14 +53,20 @@ fn bundle() -> Bundle {
             pids: Some(7),
             timeout: None,
         },
+        security: Security::default(),
         state_dir: "/store/containers/c0ffee/state".into(),
     }
 }
 
-fn facts(uid: u32) -> Facts {
+const HOST: IdSource = IdSource::Host;
+const RANGE: IdSource = IdSource::Range { first: 1_000_000_000 };
+const SINGLE: IdSource = IdSource::Single { uid: 1000, gid: 1000 };
+
+fn facts(ids: IdSource) -> Facts {
     Facts {
-        uid,
-        gid: uid,
+        ids,
+        _lease: None,
+        uptime: Some(Uptime { monotonic: 5000, boottime: 6000 }),
         cgroups: None,
         resolv_conf: None,
         hosts: None,
@@ -68,7 +77,7 @@ fn facts(uid: u32) -> Facts {
 #[test]
 fn the_plan_of_root() {
     let mounts = Controller::ALL.map(|c| (c, Path::new("/cgroup").join(c.name()))).to_vec();
-    let facts = Facts { cgroups: Some(Hierarchy::Legacy { mounts }), ..facts(0) };
+    let facts = Facts { cgroups: Some(Hierarchy::Legacy { mounts }), ..facts(RANGE) };
     insta::assert_debug_snapshot!(Plan::new(&bundle(), &facts).unwrap());
 }
 
@@ -78,7 +87,7 @@ fn the_plan_of_an_ordinary_user_with_the_hosts_network() {
         cgroups: Some(Hierarchy::Unified { base: "/cgroup/user".into() }),
         resolv_conf: Some("nameserver 192.0.2.1\n".to_owned()),
         hosts: Some("127.0.0.1 localhost\n192.0.2.2 neighbour\n".to_owned()),
-        ..facts(1000)
+        ..facts(SINGLE)
     };
     let bundle = Bundle { network: Network::Host, ..bundle() };
     insta::assert_debug_snapshot!(Plan::new(&bundle, &facts).unwrap());
@@ -88,7 +97,7 @@ fn the_plan_of_an_ordinary_user_with_the_hosts_network() {
 fn a_user_other_than_zero_keeps_no_capability() {
     let user = User { uid: 1, gid: 2, additional_gids: vec![3] };
     let process = Process { user: Some(user), ..bundle().process };
-    let identity = ProcessPlan::new(&process, &facts(0)).unwrap().identity;
+    let identity = ProcessPlan::new(&process, &facts(HOST)).unwrap().identity;
     assert!(identity.capabilities.is_empty());
     assert!(!identity.bounding.is_empty());
 }
@@ -98,7 +107,7 @@ fn layers_whose_paths_fill_a_page_are_added_one_by_one_only() {
     let mut bundle = bundle();
     let lower = bundle.root.snapshot.lowers.remove(0);
     bundle.root.snapshot.lowers = vec![lower; 500];
-    let plan = Plan::new(&bundle, &facts(0)).unwrap();
+    let plan = Plan::new(&bundle, &facts(HOST)).unwrap();
     assert_eq!(plan.root.lowers.len(), 500);
     assert!(plan.root.data.is_none());
 }

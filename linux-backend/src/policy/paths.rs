@@ -10,8 +10,8 @@ use crate::{plan::Anchor, sys::Attributes};
 pub(crate) struct Option {
     pub(crate) key: &'static str,
     pub(crate) value: &'static str,
-    /// Whether it names an id that only the host's own user namespace has.
-    pub(crate) only_without_user_namespace: bool,
+    /// Whether it names an id other than 0, which not every user namespace has.
+    pub(crate) names_another: bool,
 }
 
 /// A file system that every container has, in the order of mounting.
@@ -40,7 +40,7 @@ impl FileSystem {
 }
 
 const fn option(key: &'static str, value: &'static str) -> Option {
-    Option { key, value, only_without_user_namespace: false }
+    Option { key, value, names_another: false }
 }
 
 const QUIET: Attributes = Attributes::NO_SUID.and(Attributes::NO_DEV).and(Attributes::NO_EXEC);
@@ -74,7 +74,7 @@ pub(crate) const FILE_SYSTEMS: &[FileSystem] = &[
             option("ptmxmode", "0666"),
             option("mode", "0620"),
             // Debian's group `tty`.
-            Option { key: "gid", value: "5", only_without_user_namespace: true },
+            Option { key: "gid", value: "5", names_another: true },
         ],
         attributes: Attributes::NO_SUID.and(Attributes::NO_EXEC),
         becomes: None,

@@ -4,15 +4,17 @@
 //! but [`Strings::new`] and [`fork()`], so all else may be called between clone and exec.
 
 mod fork;
+mod lock;
 mod mount;
 mod process;
 mod seccomp;
 
 pub(crate) use fork::{Streams, fork};
-pub(crate) use mount::{Attributes, bring_up, set_attributes};
+pub(crate) use lock::lock_byte;
+pub(crate) use mount::{Attributes, bring_up, map_ids, set_attributes};
 pub(crate) use process::{
-    Cloned, Strings, Where, adopt, clear_bounding_set, clone, close_copy, execute, exit,
-    reset_signals, send_signal, set_close_on_exec_from, unshare_cgroup,
+    Cloned, Strings, Where, acting_on_files_as, adopt, clear_bounding_set, clone, close_copy,
+    execute, exit, reset_signals, send_signal, set_close_on_exec_from, unshare,
 };
 pub(crate) use seccomp::{Instruction, install};
 

@@ -41,12 +41,23 @@ pub(crate) fn set_attributes(
     attributes: Attributes,
     recursive: bool,
 ) -> Result<(), Errno> {
-    let wanted = libc::mount_attr {
-        attr_set: u64::from(attributes.0),
-        attr_clr: 0,
-        propagation: 0,
-        userns_fd: 0,
-    };
+    set(mount, u64::from(attributes.0), 0, recursive)
+}
+
+/// The same, and maps the ids of files as user namespace `users` maps its own: what the disk says
+/// is 0 belongs to who is 0 in it. EINVAL where the file system cannot.
+pub(crate) fn map_ids(
+    mount: BorrowedFd<'_>,
+    attributes: Attributes,
+    recursive: bool,
+    users: BorrowedFd<'_>,
+) -> Result<(), Errno> {
+    let set_and_map = u64::from(attributes.0) | libc::MOUNT_ATTR_IDMAP;
+    set(mount, set_and_map, users.as_raw_fd().unsigned_abs().into(), recursive)
+}
+
+fn set(mount: BorrowedFd<'_>, attr_set: u64, userns_fd: u64, recursive: bool) -> Result<(), Errno> {
+    let wanted = libc::mount_attr { attr_set, attr_clr: 0, propagation: 0, userns_fd };
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is a C string, and `wanted` outlives the call, which only reads
     // as many bytes of it as its size says.

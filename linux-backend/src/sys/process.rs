@@ -38,6 +38,9 @@ pub(crate) enum Where<'fd> {
 const CLONE_CLEAR_SIGHAND: u64 = 1 << 32;
 const CLONE_INTO_CGROUP: u64 = 1 << 33;
 
+/// All eight namespaces.
+const CLONE_NEW: i32 = 0x7e02_0080;
+
 /// Clones this process; the copy runs `child` and ends.
 ///
 /// Of a parent with several threads the copy has but one, and locks that the others
@@ -173,12 +176,38 @@ pub(crate) fn clear_bounding_set(keep: u64) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Makes the cgroup that this process is in the root of a new cgroup namespace.
-pub(crate) fn unshare_cgroup() -> Result<(), Errno> {
-    // SAFETY: only the view of /proc/self/cgroup and cgroup mounts changes; no descriptor
-    // or memory is unshared.
-    let result = unsafe { libc::unshare(libc::CLONE_NEWCGROUP) };
+/// Puts this process, or for time its next program, into new namespaces: `CLONE_NEW*`.
+pub(crate) fn unshare(namespaces: u32) -> Result<(), Errno> {
+    let namespaces = namespaces.cast_signed() & CLONE_NEW;
+    // SAFETY: with these flags no descriptor or memory is unshared.
+    let result = unsafe { libc::unshare(namespaces) };
     check(result.into()).map(drop)
+}
+
+/// Does `act` with `id` as the user and group whose files this thread makes, and with all its
+/// capabilities over files that this would else take from root (setfsuid(2), capabilities(7)).
+pub(crate) fn acting_on_files_as<T>(id: u32, act: impl FnOnce() -> T) -> Result<T, Errno> {
+    struct Restore(rustix::thread::CapabilitySets, u32, u32);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            // SAFETY: these calls take numbers, and change this thread only.
+            unsafe {
+                libc::setfsuid(self.1);
+                libc::setfsgid(self.2);
+            }
+            // They were this thread's before.
+            let _ = rustix::thread::set_capabilities(None, self.0);
+        }
+    }
+    let sets = rustix::thread::capabilities(None)?;
+    // SAFETY: as above. Each returns what was before.
+    let (group, user) = unsafe { (libc::setfsgid(id), libc::setfsuid(id)) };
+    let restore = Restore(sets, user.cast_unsigned(), group.cast_unsigned());
+    let all = rustix::thread::CapabilitySets { effective: sets.permitted, ..sets };
+    rustix::thread::set_capabilities(None, all)?;
+    let done = act();
+    drop(restore);
+    Ok(done)
 }
 
 /// Sends signal `number`, 1 to 64, to the process of `pidfd`; 0 only finds out whether there is one.
@@ -203,9 +232,9 @@ pub(crate) fn close_copy(descriptor: BorrowedFd<'_>) {
     unsafe { libc::close(descriptor.as_raw_fd()) };
 }
 
-/// Takes over the pidfd that a [`Where::Helper`] put into this process's table and gave up.
-pub(crate) fn adopt(pidfd: RawFd) -> OwnedFd {
-    // SAFETY: the number comes from the helper, which cloned with CLONE_PIDFD in the shared table,
-    // ended without closing it, and told it to nobody else.
-    unsafe { OwnedFd::from_raw_fd(pidfd) }
+/// Takes over the descriptor that a [`Where::Helper`] put into this process's table and gave up.
+pub(crate) fn adopt(descriptor: RawFd) -> OwnedFd {
+    // SAFETY: the number comes from the helper, which opened it in the shared table, ended without
+    // closing it, and told it to nobody else.
+    unsafe { OwnedFd::from_raw_fd(descriptor) }
 }

@@ -10,7 +10,8 @@ use std::{
 };
 
 use silo_isolation::{
-    Bundle, Exit, ExitStatus, IsolationBackend as _, Limits, Network, Process, Root, Sandbox, Stdio,
+    Bundle, Exit, ExitStatus, IsolationBackend as _, Limits, Network, Process, Root, Sandbox,
+    Security, Stdio,
 };
 use silo_layers::{Digest, Lower, Platform, Snapshot};
 use silo_linux::LinuxBackend;
@@ -124,6 +125,7 @@ impl Machine {
             mounts: Vec::new(),
             network: Network::None,
             limits: Limits::default(),
+            security: Security::default(),
             state_dir,
         }
     }

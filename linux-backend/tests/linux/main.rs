@@ -12,3 +12,4 @@ mod lifecycle;
 mod limits;
 mod machine;
 mod unprivileged;
+mod users;

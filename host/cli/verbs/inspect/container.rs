@@ -5,7 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use silo_engine::{Status, Summary};
-use silo_isolation::{Mount, MountKind, Network};
+use silo_isolation::{Mount, MountKind, Network, Users};
 
 /// Docker's time for what has not happened.
 const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -77,6 +77,7 @@ fn host_config(summary: &Summary) -> Value {
     json!({
         "Binds": binds.collect::<Vec<_>>(),
         "NetworkMode": network(bundle.network),
+        "UsernsMode": userns(bundle.security.users),
         "AutoRemove": container.auto_remove,
         "ReadonlyRootfs": bundle.root.readonly,
         "Memory": limits.memory.unwrap_or_default(),
@@ -98,5 +99,13 @@ fn network(network: Network) -> &'static str {
     match network {
         Network::None => "none",
         Network::Host => "host",
+    }
+}
+
+/// Docker's words: empty where the users are the container's own.
+fn userns(users: Users) -> &'static str {
+    match users {
+        Users::Own => "",
+        Users::Host => "host",
     }
 }

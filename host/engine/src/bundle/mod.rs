@@ -37,6 +37,7 @@ pub(crate) fn build(
         mounts: options.mounts.iter().map(mount).collect::<Result<_>>()?,
         network: options.network,
         limits: options.limits,
+        security: options.security.clone(),
         state_dir,
     };
     validate(&bundle)?;

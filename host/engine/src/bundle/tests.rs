@@ -69,6 +69,7 @@ fn bundle(options: &CreateOptions, platform: &str, config: &str) -> Result<Bundl
         mounts: options.mounts.iter().map(mount).collect::<Result<_>>()?,
         network: options.network,
         limits: options.limits,
+        security: options.security.clone(),
         state_dir: "/s".into(),
     };
     validate(&bundle)?;

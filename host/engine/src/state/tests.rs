@@ -1,4 +1,4 @@
-use silo_isolation::{Bundle, Limits, Network, Process, Root, Signal};
+use silo_isolation::{Bundle, Limits, Network, Process, Root, Security, Signal};
 use silo_layers::{Digest, Platform, Snapshot};
 use tempfile::TempDir;
 
@@ -36,6 +36,7 @@ pub(crate) fn container(id: &str, name: &str) -> Container {
             mounts: vec![],
             network: Network::None,
             limits: Limits::default(),
+            security: Security::default(),
             state_dir: "/s".into(),
         },
     }

@@ -15,7 +15,7 @@ use silo_layers::Snapshot;
 use tempfile::TempDir;
 
 use super::{Failed, Guest, Harness};
-use crate::{Bundle, Exit, Limits, Network, Root, Sandbox, Stdio};
+use crate::{Bundle, Exit, Limits, Network, Root, Sandbox, Security, Stdio};
 
 /// Makes bundles for one case in a directory of its own, and looks afterwards whether the layer is
 /// as it was.
@@ -78,6 +78,7 @@ impl<'a> Setup<'a> {
             mounts: Vec::new(),
             network: Network::None,
             limits: Limits::default(),
+            security: Security::default(),
             state_dir,
         })
     }

@@ -9,7 +9,7 @@ use std::{
 
 use silo_isolation::{
     Bundle, Exit, ExitStatus, IsolationBackend, Limits, Mount, MountKind, Network, Process, Result,
-    Root, Sandbox, Stdio,
+    Root, Sandbox, Security, Stdio,
 };
 use silo_layers::{Digest, Lower, Platform, Snapshot};
 use tempfile::TempDir;
@@ -75,6 +75,7 @@ impl Container {
             mounts: Vec::new(),
             network: Network::None,
             limits: Limits::default(),
+            security: Security::default(),
             state_dir: path("state"),
         };
         Self { dir, bundle, stdin: None, backend: WasiBackend::new(cache()) }

@@ -28,6 +28,31 @@ use crate::{
 pub struct LiveTree {
     root: Arc<Dir>,
     left_out: &'static [&'static str],
+    ids: Option<IdRange>,
+}
+
+/// The user and group ids of a guest whose own user namespace has but one range of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdRange {
+    /// What 0 inside is outside.
+    pub first: u32,
+    /// How many there are.
+    pub size: u32,
+}
+
+impl IdRange {
+    /// Who has no id inside: the kernel's `overflowuid`.
+    const NOBODY: u32 = 65_534;
+
+    fn inside(self, id: u32) -> u32 {
+        let inside = id.checked_sub(self.first).filter(|id| *id < self.size);
+        inside.unwrap_or(Self::NOBODY)
+    }
+
+    fn outside(self, id: u32) -> FsResult<u32> {
+        let outside = self.first.checked_add(id).filter(|_| id < self.size);
+        outside.ok_or(FsError::Invalid)
+    }
 }
 
 impl LiveTree {
@@ -35,13 +60,38 @@ impl LiveTree {
     /// nothing in a copy of what is above them.
     #[must_use]
     pub fn new(root: fs::File, left_out: &'static [&'static str]) -> Self {
-        Self { root: Arc::new(Dir::from_std_file(root)), left_out }
+        Self { root: Arc::new(Dir::from_std_file(root)), left_out, ids: None }
+    }
+
+    /// The same, of a guest with ids of its own. What is made belongs to whoever the thread acts as.
+    #[must_use]
+    pub const fn with_ids(mut self, ids: IdRange) -> Self {
+        self.ids = Some(ids);
+        self
+    }
+
+    /// As the guest sees it.
+    fn inside(&self, mut seen: Seen) -> Seen {
+        if let Some(ids) = self.ids {
+            seen.stat.uid = ids.inside(seen.stat.uid);
+            seen.stat.gid = ids.inside(seen.stat.gid);
+        }
+        seen
+    }
+
+    /// As the host sees it.
+    fn outside(&self, given: &Given) -> FsResult<Given> {
+        let mut given = *given;
+        if let (Some(ids), Some((uid, gid))) = (self.ids, given.owner) {
+            given.owner = Some((ids.outside(uid)?, ids.outside(gid)?));
+        }
+        Ok(given)
     }
 
     /// The tree below a directory of the host, whose path is followed as it stands.
     pub(in crate::copy) fn open(root: &Path) -> io::Result<Self> {
         let root = Arc::new(Dir::open_ambient_dir(root, ambient_authority())?);
-        Ok(Self { root, left_out: &[] })
+        Ok(Self { root, left_out: &[], ids: None })
     }
 
     /// Opens a regular file to read it.
@@ -106,11 +156,11 @@ impl GuestTree for LiveTree {
     }
 
     fn look(&self, parent: &Arc<Dir>, name: &[u8]) -> FsResult<Seen> {
-        Ok(seen(&parent.symlink_metadata(host::path(name)?)?))
+        Ok(self.inside(seen(&parent.symlink_metadata(host::path(name)?)?)))
     }
 
     fn look_at(&self, directory: &Arc<Dir>) -> FsResult<Seen> {
-        Ok(seen(&directory.dir_metadata()?))
+        Ok(self.inside(seen(&directory.dir_metadata()?)))
     }
 
     fn enter(&self, parent: &Arc<Dir>, name: &[u8]) -> FsResult<Arc<Dir>> {
@@ -131,7 +181,7 @@ impl GuestTree for LiveTree {
 
     fn read(&self, parent: &Arc<Dir>, name: &[u8]) -> FsResult<(Seen, Box<dyn Read + '_>)> {
         let (seen, file) = Self::open_file(parent, name)?;
-        Ok((seen, Box::new(file)))
+        Ok((self.inside(seen), Box::new(file)))
     }
 
     fn write(
@@ -142,6 +192,7 @@ impl GuestTree for LiveTree {
         given: &Given,
     ) -> FsResult<()> {
         let path = host::path(name)?;
+        let given = &self.outside(given)?;
         match parent.remove_file(path) {
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
                 return Self::rewrite(parent, name, content, given);
@@ -161,7 +212,7 @@ impl GuestTree for LiveTree {
     }
 
     fn finish(&self, directory: &Arc<Dir>, given: &Given) -> FsResult<()> {
-        Ok(host::finish(directory, given)?)
+        Ok(host::finish(directory, &self.outside(given)?)?)
     }
 
     fn symlink(
@@ -171,7 +222,7 @@ impl GuestTree for LiveTree {
         target: &[u8],
         given: &Given,
     ) -> FsResult<()> {
-        Ok(host::symlink(parent, host::path(name)?, target, given)?)
+        Ok(host::symlink(parent, host::path(name)?, target, &self.outside(given)?)?)
     }
 
     fn link(&self, from: (&Arc<Dir>, &[u8]), to: (&Arc<Dir>, &[u8])) -> FsResult<()> {

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub(super) use self::unpack::{Side, Unpacker};
 pub use self::{
-    live::LiveTree,
+    live::{IdRange, LiveTree},
     mounted::{Mounted, Volume},
     unpack::copy_pieces,
 };
