@@ -148,7 +148,7 @@ impl ContainerArgs {
                 pids: self.pids_limit.map(|PidsLimit(limit)| limit),
                 timeout: self.timeout,
             },
-            security: self.security.security(),
+            security: self.security.security()?,
             interactive: self.interactive,
             terminal: self.tty,
             auto_remove: self.rm,

@@ -78,55 +78,123 @@ fn the_command_line_is_documented_as_it_is() {
 }
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-#[test]
-fn the_defaults_are_documented_as_they_are() {
-    let defaults = silo_linux::defaults();
-    let code = |names: &[&str]| {
-        names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-    };
-    let mut text = String::from(
-        "# Defaults\n\nWhat holds for a Linux container unless its options say otherwise, on x86-64. Made from the \
-         tables\nthat are enforced. What a wasm guest gets is in [SECURITY.md](../SECURITY.md).\n",
-    );
-    let mut part = |title: &str, body: &str| writeln!(text, "\n## {title}\n\n{body}").unwrap();
-    part(
-        "Capabilities",
-        &format!("{}: {}.", defaults.capabilities.len(), code(&defaults.capabilities)),
-    );
-    part(
-        "Privileges",
-        &format!(
-            "`no_new_privs` is {}; the umask is {:04o}.",
-            if defaults.no_new_privs { "set" } else { "not set" },
-            defaults.umask
-        ),
-    );
-    part("Masked paths", &format!("They read as empty: {}.", code(&defaults.masked_paths)));
-    part("Read-only paths", &format!("{}.", code(&defaults.readonly_paths)));
-    part("Devices", &format!("In `/dev`: {}.", code(&defaults.devices)));
-    let mounts: Vec<_> = defaults
-        .mounts
-        .iter()
-        .map(|mount| format!("| `{}` | {} | {} |", mount.target, mount.kind, mount.options))
-        .collect();
-    part("Mounts", &format!("| where | type | options |\n|---|---|---|\n{}", mounts.join("\n")));
-    let (some, all): (Vec<_>, Vec<_>) =
-        defaults.syscalls.iter().partition(|syscall| syscall.only.is_some());
-    let names: Vec<_> = all.iter().map(|syscall| syscall.name).collect();
-    let filtered: Vec<_> = some
-        .iter()
-        .map(|syscall| format!("| `{}` | {} |", syscall.name, syscall.only.unwrap_or_default()))
-        .collect();
-    part(
-        "System calls",
-        &format!(
-            "{} are permitted; others fail with EPERM, those newer than the table with ENOSYS, and those of \
-             other ABIs\n(i386, x32) end the program.\n\n{}.\n\nThese only with some arguments:\n\n| call | \
-             when |\n|---|---|\n{}",
-            defaults.syscalls.len(),
-            code(&names),
-            filtered.join("\n")
-        ),
-    );
-    keep_true("defaults.md", &text);
+mod defaults {
+    use std::fmt::Write as _;
+
+    use silo_isolation::Isolation;
+    use silo_linux::{Defaults, defaults};
+
+    use super::keep_true;
+
+    fn code<'a>(names: impl IntoIterator<Item = &'a &'a str>) -> String {
+        let names: Vec<_> = names.into_iter().map(|name| format!("`{name}`")).collect();
+        names.join(", ")
+    }
+
+    fn calls(defaults: &Defaults) -> Vec<&'static str> {
+        defaults.syscalls.iter().map(|call| call.name).collect()
+    }
+
+    fn overview(all: &[Defaults]) -> String {
+        let mut table = String::from("| |");
+        let mut row = |title: &str, cell: &dyn Fn(&Defaults) -> String| {
+            let cells: Vec<_> = all.iter().map(cell).collect();
+            write!(table, "\n| {title} | {} |", cells.join(" | ")).unwrap();
+        };
+        let yes_or_no = |yes| if yes { "yes" } else { "no" }.to_owned();
+        row("users of its own, where root runs it", &|d| yes_or_no(d.user_namespace));
+        row("capabilities of user 0", &|d| d.capabilities.len().to_string());
+        row("system calls permitted", &|d| d.syscalls.len().to_string());
+        row("of those, with some arguments only", &|d| {
+            d.syscalls.iter().filter(|call| call.only.is_some()).count().to_string()
+        });
+        row("system calls of 32-bit programs", &|d| match d.compatible_syscalls {
+            0 => "none: they are ended".to_owned(),
+            count => count.to_string(),
+        });
+        row("programs gain no privileges (`no_new_privs`)", &|d| yes_or_no(d.no_new_privs));
+        row("root file system", &|d| {
+            if d.read_only_root { "read-only" } else { "writable" }.to_owned()
+        });
+        row("paths that read as empty", &|d| d.masked_paths.len().to_string());
+        row("paths that are read-only", &|d| d.readonly_paths.len().to_string());
+        row("mounts", &|d| d.mounts.iter().map(|mount| mount.target).collect::<Vec<_>>().join(" "));
+        let names: Vec<_> = Isolation::ALL.iter().map(|isolation| isolation.name()).collect();
+        let rule = "---|".repeat(names.len() + 1);
+        table.replacen("| |", &format!("| | {} |\n|{rule}", names.join(" | ")), 1)
+    }
+
+    fn mounts(defaults: &Defaults) -> String {
+        let rows = defaults
+            .mounts
+            .iter()
+            .map(|mount| format!("\n| `{}` | {} | {} |", mount.target, mount.kind, mount.options));
+        format!("| where | type | options |\n|---|---|---|{}", rows.collect::<String>())
+    }
+
+    fn conditions(defaults: &Defaults) -> String {
+        let rows = defaults
+            .syscalls
+            .iter()
+            .filter_map(|call| Some(format!("\n| `{}` | {} |", call.name, call.only?)));
+        format!("| call | permitted |\n|---|---|{}", rows.collect::<String>())
+    }
+
+    fn beyond<'a>(more: &'a [&'static str], fewer: &[&'static str]) -> Vec<&'a &'static str> {
+        more.iter().filter(|name| !fewer.contains(name)).collect()
+    }
+
+    #[test]
+    fn what_holds_in_each_isolation_is_documented_as_it_is() {
+        let all = Isolation::ALL.map(defaults);
+        let [docker, default, strict] = &all;
+        let mut text = String::from(
+            "# What holds in each isolation\n\n`--isolation` chooses; this is what holds for a Linux container on \
+             x86-64 unless its other options say\notherwise. Made from the tables that are enforced. What a wasm guest \
+             gets is in [SECURITY.md](../SECURITY.md).\n\n",
+        );
+        text.push_str(&overview(&all));
+        text.push('\n');
+        let mut part = |title: &str, body: &str| writeln!(text, "\n## {title}\n\n{body}").unwrap();
+        part(
+            "Capabilities",
+            &format!(
+                "`default`: {}.\n\n`docker`, besides: {}.\n\n`strict`: none.",
+                code(&default.capabilities),
+                code(beyond(&docker.capabilities, &default.capabilities)),
+            ),
+        );
+        part("Masked paths", &format!("They read as empty: {}.", code(&default.masked_paths)));
+        part("Read-only paths", &format!("{}.", code(&default.readonly_paths)));
+        part("Devices", &format!("In `/dev`: {}.", code(&default.devices)));
+        part(
+            "Mounts",
+            &format!(
+                "`default` and `docker`:\n\n{}\n\n`strict`:\n\n{}",
+                mounts(default),
+                mounts(strict)
+            ),
+        );
+        part("New files", &format!("The umask is {:04o}.", default.umask));
+        part(
+            "System calls",
+            &format!(
+                "Others fail with EPERM, those newer than the table with ENOSYS.\n\n`strict`: \
+                 {}.\n\n`default`, besides: {}.\n\n`docker`, besides: {}.",
+                code(&calls(strict)),
+                code(beyond(&calls(default), &calls(strict))),
+                code(beyond(&calls(docker), &calls(default))),
+            ),
+        );
+        part(
+            "System calls with some arguments only",
+            &format!(
+                "`strict`:\n\n{}\n\n`default`:\n\n{}\n\n`docker`:\n\n{}",
+                conditions(strict),
+                conditions(default),
+                conditions(docker)
+            ),
+        );
+        keep_true("defaults.md", &text);
+    }
 }

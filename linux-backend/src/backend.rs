@@ -8,8 +8,8 @@ use std::{
 };
 
 use silo_isolation::{
-    Barrier, Bundle, Error, IsolationBackend, MountKind, Refusal, Result, Sandbox, Stdio,
-    TerminalSize, Users,
+    Barrier, Bundle, Error, Isolation, IsolationBackend, MountKind, Network, Refusal, Result,
+    Sandbox, Stdio, TerminalSize, Users,
 };
 use silo_layers::Platform;
 
@@ -21,6 +21,7 @@ use crate::{
     guest::Guest,
     outside,
     plan::{Plan, StateFile, is_root},
+    policy::{self, Policy},
     protocol,
     record::{self, Record},
     sandbox::LinuxSandbox,
@@ -64,7 +65,7 @@ impl IsolationBackend for LinuxBackend {
 
     fn create(&self, bundle: &Bundle, stdio: Stdio) -> Result<Box<dyn Sandbox>> {
         let facts = Facts::gather(bundle)?;
-        let plan = Plan::new(bundle, &facts)?;
+        let plan = Plan::new(bundle, &facts, Policy::of(&bundle.security)?)?;
         write_state(&plan)?;
         let record = Record::create(
             &bundle.state_dir,
@@ -174,7 +175,11 @@ fn admit(bundle: &Bundle, privileged: bool) -> Vec<Refusal> {
         let why = format!("this machine runs {}", Platform::linux());
         refusals.push(refuse(&format!("the platform {}", bundle.platform), why));
     }
-    if bundle.security.users == Users::Host && !privileged {
+    refusals.extend(policy::refusals(&bundle.security));
+    if bundle.security.isolation == Isolation::Strict && bundle.network != Network::None {
+        refusals.push(refuse("--network", "the isolation `strict` has none".to_owned()));
+    }
+    if bundle.security.users == Some(Users::Host) && !privileged {
         let why = "without root, nothing can be set up but in a user namespace".to_owned();
         refusals.push(refuse("--userns host", why));
     }

@@ -3,7 +3,7 @@
 use std::{os::fd::AsFd as _, sync::Arc, thread};
 
 use rustix::thread::ThreadNameSpaceType;
-use silo_isolation::{Error, ExecProcess, Exit, Process, Result, Signal, Stdio, Terminal};
+use silo_isolation::{Bundle, Error, ExecProcess, Exit, Process, Result, Signal, Stdio, Terminal};
 
 use crate::{
     backend::GuestEnds,
@@ -13,6 +13,7 @@ use crate::{
     facts::Facts,
     guest::{self, Guest},
     plan::{Namespaces, ProcessPlan},
+    policy::Policy,
     protocol,
     sys::{self, Cloned, Where},
     terminal::Pty,
@@ -45,11 +46,12 @@ pub(crate) fn join(
     first: &Guest,
     cgroup: &Cgroup,
     facts: &Facts,
+    bundle: &Bundle,
     namespaces: Namespaces,
     process: &Process,
     stdio: Stdio,
 ) -> Result<Box<dyn ExecProcess>> {
-    let plan = ProcessPlan::new(process, facts)?;
+    let plan = ProcessPlan::new(process, bundle, facts, Policy::of(&bundle.security)?)?;
     let cgroups = cgroup.entries()?;
     let ends = GuestEnds::new(stdio)?;
     let connect = || explain::step("connect to the container");

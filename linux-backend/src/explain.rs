@@ -213,6 +213,7 @@ impl Explain<'_> {
             Step::SetUser => "set the user".to_owned(),
             Step::DieWithParent => "tie the container to its supervisor".to_owned(),
             Step::NoNewPrivileges => "give up new privileges".to_owned(),
+            Step::Landlock => "restrict files by Landlock".to_owned(),
             Step::InstallFilter => "install the seccomp filter".to_owned(),
             Step::CloseDescriptors => "close the engine's file descriptors".to_owned(),
             Step::Report => "report that the container is ready".to_owned(),

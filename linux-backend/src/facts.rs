@@ -6,9 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use silo_isolation::{Bundle, Error, Limits, MountKind, Network, Result, Users};
+use silo_isolation::{Bundle, Error, Isolation, Limits, MountKind, Network, Result, Users};
 
-use crate::{cgroup::Hierarchy, ids::Lease};
+use crate::{cgroup::Hierarchy, ids::Lease, policy, sys};
 
 /// Whose users those of a container are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub(crate) struct Facts {
     pub(crate) ids: IdSource,
     /// The range of ids, where there is one.
     pub(crate) _lease: Option<Lease>,
+    /// The version of Landlock that is to be used, 0 for none.
+    pub(crate) landlock: u32,
     /// How long the machine has been up, by the clocks that a time namespace has of its own; `None`
     /// where the kernel has no such namespaces.
     pub(crate) uptime: Option<Uptime>,
@@ -60,11 +62,12 @@ pub(crate) struct Uptime {
 
 impl Facts {
     pub(crate) fn gather(bundle: &Bundle) -> Result<Self> {
-        let lease = match bundle.security.users {
+        let users = policy::users(&bundle.security);
+        let lease = match users {
             Users::Own if is_privileged() => Some(Lease::take(&bundle.id)?),
             _ => None,
         };
-        let ids = match (&lease, bundle.security.users) {
+        let ids = match (&lease, users) {
             (Some(lease), _) => IdSource::Range { first: lease.first },
             (None, Users::Host) => IdSource::Host,
             (None, Users::Own) => IdSource::Single {
@@ -78,6 +81,10 @@ impl Facts {
         Ok(Self {
             ids,
             _lease: lease,
+            landlock: match bundle.security.isolation {
+                Isolation::Strict => sys::landlock_version(),
+                Isolation::Default | Isolation::Docker => 0,
+            },
             uptime: uptime(),
             cgroups: if limited { Hierarchy::detect().ok() } else { None },
             resolv_conf: shared("/etc/resolv.conf").flatten(),

@@ -20,7 +20,7 @@ use rustix::{
 use crate::{
     child::{Mounting, add_options, clone_tree, detached, open_source},
     guest::Guest,
-    plan::{IdMap, MountPlan, Plan, ROOT_ATTRIBUTES, RootPlan, Source},
+    plan::{IdMap, MountPlan, Plan, RootPlan, Source},
     protocol::{self, At as _, Broken, Failure, Setup, Step},
     sys::{self, Attributes, Where},
 };
@@ -107,7 +107,7 @@ fn mount_by_handle(plan: &RootPlan, base: BorrowedFd<'_>) -> Result<OwnedFd, Fai
     add(c"workdir", &plan.work).at(Step::SetOverlay, 0)?;
     add_options(plan, overlay.as_fd())?;
     rustix::mount::fsconfig_create(&overlay).at(Step::MountOverlay, 0)?;
-    detached(overlay.as_fd(), ROOT_ATTRIBUTES).at(Step::MountOverlay, 1)
+    detached(overlay.as_fd(), plan.attributes).at(Step::MountOverlay, 1)
 }
 
 /// A mount that the child takes over. The kernel's own file systems have no ids to map: what is

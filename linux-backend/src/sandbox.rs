@@ -1,6 +1,6 @@
 //! A running container.
 
-use std::{fs, path::PathBuf, sync::OnceLock};
+use std::{fs, sync::OnceLock};
 
 use silo_isolation::{
     Bundle, Error, Exec, ExecProcess, Exit, LiveFiles, Pause, Process, Processes, Result, Sandbox,
@@ -28,7 +28,7 @@ pub(crate) struct LinuxSandbox {
     freezer: OnceLock<Freezer>,
     facts: Facts,
     namespaces: Namespaces,
-    state_dir: PathBuf,
+    bundle: Bundle,
 }
 
 impl LinuxSandbox {
@@ -39,8 +39,14 @@ impl LinuxSandbox {
         facts: Facts,
         namespaces: Namespaces,
     ) -> Self {
-        let state_dir = bundle.state_dir.clone();
-        Self { guest, cgroup, freezer: OnceLock::new(), facts, namespaces, state_dir }
+        Self {
+            guest,
+            cgroup,
+            freezer: OnceLock::new(),
+            facts,
+            namespaces,
+            bundle: bundle.clone(),
+        }
     }
 }
 
@@ -77,13 +83,13 @@ impl Sandbox for LinuxSandbox {
 
     fn delete(self: Box<Self>) -> Result<()> {
         self.signal(Signal::KILL)?;
-        let Self { guest, cgroup, freezer, state_dir, .. } = *self;
+        let Self { guest, cgroup, freezer, bundle, .. } = *self;
         guest.end()?;
         if let Some(freezer) = freezer.get() {
             freezer.remove()?;
         }
         cgroup.remove()?;
-        record::forget(&state_dir)
+        record::forget(&bundle.state_dir)
     }
 
     fn exec(&self) -> Option<&dyn Exec> {
@@ -144,7 +150,15 @@ impl Exec for LinuxSandbox {
         if !self.guest.is_started() {
             return Err(Error::WrongState { state: "not started" });
         }
-        exec::join(&self.guest, &self.cgroup, &self.facts, self.namespaces, process, stdio)
+        exec::join(
+            &self.guest,
+            &self.cgroup,
+            &self.facts,
+            &self.bundle,
+            self.namespaces,
+            process,
+            stdio,
+        )
     }
 }
 

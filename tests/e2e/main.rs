@@ -17,6 +17,7 @@ mod full_disk;
 mod hello;
 mod isolation;
 mod isolation_wasi;
+mod isolations;
 mod linux_images;
 mod other_systems;
 mod parallel;

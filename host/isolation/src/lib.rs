@@ -48,5 +48,5 @@ pub use backend::{
 pub use bundle::{Bundle, Limits, Mount, MountKind, Network, Process, Root, User};
 pub use error::{Error, Refusal, Result};
 pub use exit::{Exit, ExitStatus};
-pub use security::{Security, Users};
+pub use security::{Isolation, Seccomp, Security, Users};
 pub use signal::{InvalidSignal, Signal};

@@ -7,17 +7,72 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Security {
-    /// Whose users the guest's are.
-    pub users: Users,
+    /// What holds for all that is not asked for.
+    pub isolation: Isolation,
+    /// Whose users the guest's are; `None` leaves it to the isolation.
+    pub users: Option<Users>,
+    /// Capabilities that user 0 has beyond those of the isolation (capabilities(7)): names with or
+    /// without `CAP_`, in any case, or `ALL`.
+    pub add_capabilities: Vec<String>,
+    /// Capabilities that it has not; named as those that are added, which win.
+    pub drop_capabilities: Vec<String>,
+    /// Whether programs are kept from gaining privileges by execve(2) (`no_new_privs`, prctl(2));
+    /// `None` leaves it to the isolation.
+    pub no_new_privileges: Option<bool>,
+    /// Which system calls are permitted.
+    pub seccomp: Seccomp,
+    /// Whether the paths of /proc and /sys that are covered else are left open.
+    pub open_system_paths: bool,
+}
+
+/// How strongly a guest is kept apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// As strongly as ordinary servers and compilers allow.
+    #[default]
+    Default,
+    /// As strongly as can be: for programs that compute, with a root file system that they
+    /// cannot change and no network.
+    Strict,
+    /// As Docker does: for what needs no less.
+    Docker,
+}
+
+impl Isolation {
+    /// All of them, the strongest last.
+    pub const ALL: [Self; 3] = [Self::Docker, Self::Default, Self::Strict];
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Strict => "strict",
+            Self::Docker => "docker",
+        }
+    }
 }
 
 /// Whose users a guest's are (`user_namespaces(7)`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Users {
     /// Its own: whoever is root inside is nobody in particular outside.
-    #[default]
     Own,
     /// The host's, by the same numbers: root inside is root outside.
     Host,
+}
+
+/// Which system calls a guest may make.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Seccomp {
+    /// Those of the isolation.
+    #[default]
+    Isolation,
+    /// All.
+    Unconfined,
+    /// Those of a profile in Docker's format, which this is the JSON of.
+    Profile(String),
 }

@@ -1,6 +1,6 @@
 //! What this backend cannot honour.
 
-use silo_isolation::{Bundle, Network, Refusal, Users};
+use silo_isolation::{Bundle, Isolation, Network, Refusal, Seccomp, Users};
 
 /// Why there is no terminal.
 pub(crate) const NO_TERMINAL: &str = "WebAssembly guests have no terminal";
@@ -20,8 +20,24 @@ pub(crate) fn refusals(bundle: &Bundle) -> Vec<Refusal> {
     if bundle.network == Network::Host {
         refuse("--network host", "WebAssembly guests have no network");
     }
-    if bundle.security.users == Users::Host {
+    let security = &bundle.security;
+    if security.isolation == Isolation::Docker {
+        refuse("--isolation docker", "Docker's is about Linux programs");
+    }
+    if security.users == Some(Users::Host) {
         refuse("--userns host", "WASI has no users");
+    }
+    if !security.add_capabilities.is_empty() {
+        refuse("--cap-add", "WASI has no capabilities of users");
+    }
+    if security.no_new_privileges == Some(false) {
+        refuse("--security-opt no-new-privileges=false", "WASI has no privileges to gain");
+    }
+    if security.seccomp != Seccomp::Isolation {
+        refuse("--security-opt seccomp", "WebAssembly guests make no system calls");
+    }
+    if security.open_system_paths {
+        refuse("--security-opt systempaths", "WASI has neither /proc nor /sys");
     }
     if bundle.limits.pids.is_some_and(|pids| pids < 1) {
         refuse("--pids-limit", "the guest itself is one");

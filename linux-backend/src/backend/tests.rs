@@ -15,7 +15,7 @@ fn bundle() -> Bundle {
         process: Process::default(),
         hostname: "c0ffee".to_owned(),
         mounts: Vec::new(),
-        network: silo_isolation::Network::None,
+        network: Network::None,
         limits: Limits::default(),
         security: Security::default(),
         state_dir: "/s".into(),
@@ -37,11 +37,13 @@ fn all_that_cannot_be_is_refused_at_once() {
         kind: MountKind::Bind { source: "relative".into() },
         readonly: false,
     }];
-    bundle.security.users = Users::Host;
+    bundle.security.users = Some(Users::Host);
+    bundle.security.add_capabilities = vec!["fly".to_owned()];
     assert_eq!(
         refused_to_an_ordinary_user(&bundle),
         [
             "the platform linux/s390x",
+            "the capability fly",
             "--userns host",
             "the user 33:33",
             "a mount on /",

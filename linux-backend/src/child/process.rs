@@ -12,7 +12,7 @@ use rustix::{
     process::{DumpableBehavior, Signal},
     pty::OpenptFlags,
     termios::Winsize,
-    thread::CapabilitySets,
+    thread::{CapabilitySet, CapabilitySets},
 };
 use silo_isolation::TerminalSize;
 
@@ -21,7 +21,7 @@ use super::{
     target::{self, Kind},
 };
 use crate::{
-    plan::{Identity, ProcessPlan, Program},
+    plan::{Identity, Landlock, ProcessPlan, Program},
     policy::UMASK,
     protocol::{At as _, ChildEnd, Failure, Step},
     sys,
@@ -133,7 +133,11 @@ pub(super) fn become_program(
     connect(streams, terminal).at(Step::ConnectStreams, 0)?;
     rustix::process::umask(Mode::from_raw_mode(UMASK));
     rustix::process::fchdir(directory).at(Step::WorkingDirectory, 1)?;
-    take_identity(&plan.identity)?;
+    // As long as every path is within reach.
+    let rules = plan.landlock.as_ref().map(make_rules).transpose()?;
+    // A filter takes one of these: that no program gains privileges, or that this one has them.
+    let privileged_filter = !plan.no_new_privileges && plan.filter.is_some();
+    take_identity(&plan.identity, privileged_filter)?;
     // After the ids: changing them clears it (prctl(2)).
     if life == Life::WithParent {
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
@@ -141,9 +145,19 @@ pub(super) fn become_program(
     }
     sys::reset_signals();
     sys::set_close_on_exec_from(3).at(Step::CloseDescriptors, 0)?;
-    rustix::thread::set_no_new_privs(true).at(Step::NoNewPrivileges, 0)?;
+    if plan.no_new_privileges {
+        rustix::thread::set_no_new_privs(true).at(Step::NoNewPrivileges, 0)?;
+    }
+    if let Some(rules) = &rules {
+        sys::restrict_self(rules.as_fd()).at(Step::Landlock, 0)?;
+    }
     // The last restriction: what follows needs no call that a guest may not make.
-    sys::install(plan.filter.instructions()).at(Step::InstallFilter, 0)?;
+    if let Some(filter) = &plan.filter {
+        sys::install(filter.instructions()).at(Step::InstallFilter, 0)?;
+    }
+    if privileged_filter {
+        set_capabilities(plan.identity.capabilities).at(Step::SetCapabilities, 1)?;
+    }
     end.ready(terminal.map(|terminal| terminal.master.as_fd())).at(Step::Report, 0)?;
     if !end.wait() {
         sys::exit(1);
@@ -166,22 +180,46 @@ fn connect(streams: Streams<'_>, terminal: Option<&Terminal>) -> Result<(), Errn
     rustix::stdio::dup2_stderr(stderr)
 }
 
-fn take_identity(identity: &Identity) -> Result<(), Failure> {
+fn make_rules(landlock: &Landlock) -> Result<OwnedFd, Failure> {
+    let rules = landlock.refused.create().at(Step::Landlock, 1)?;
+    for (path, access) in &landlock.permitted {
+        let parent =
+            rustix::fs::open(path.as_c_str(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        parent
+            .and_then(|parent| sys::permit_beneath(rules.as_fd(), parent.as_fd(), *access))
+            .at(Step::Landlock, 2)?;
+    }
+    Ok(rules)
+}
+
+/// Becomes who the program runs as; with `keep` for now with all capabilities that it has.
+fn take_identity(identity: &Identity, keep: bool) -> Result<(), Failure> {
     sys::clear_bounding_set(identity.bounding.bits()).at(Step::DropBounding, 0)?;
     if let Some(groups) = &identity.groups {
         rustix::thread::set_thread_groups(groups).at(Step::SetGroups, 0)?;
     }
     let group = identity.group;
     rustix::thread::set_thread_res_gid(group, group, group).at(Step::SetGroup, 0)?;
+    // Ends with execve(2).
+    rustix::thread::set_keep_capabilities(keep).at(Step::SetUser, 2)?;
     let user = identity.user;
     rustix::thread::set_thread_res_uid(user, user, user).at(Step::SetUser, 0)?;
+    let capabilities = if keep {
+        rustix::thread::capabilities(None).at(Step::SetCapabilities, 2)?.permitted
+    } else {
+        identity.capabilities
+    };
+    set_capabilities(capabilities).at(Step::SetCapabilities, 0)
+}
+
+fn set_capabilities(capabilities: CapabilitySet) -> Result<(), Errno> {
     let sets = CapabilitySets {
-        effective: identity.capabilities,
-        permitted: identity.capabilities,
-        inheritable: rustix::thread::CapabilitySet::empty(),
+        effective: capabilities,
+        permitted: capabilities,
+        inheritable: CapabilitySet::empty(),
     };
     // The ambient set never exceeds the inheritable one, and is emptied with it.
-    rustix::thread::set_capabilities(None, sets).at(Step::SetCapabilities, 0)
+    rustix::thread::set_capabilities(None, sets)
 }
 
 /// Tries each candidate, as execvp(3) does; returns why none ran.

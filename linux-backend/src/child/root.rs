@@ -19,16 +19,13 @@ use super::{
     target::{self, Kind},
 };
 use crate::{
-    plan::{
-        Anchor, DeviceNode, KernelMount, MountPlan, Namespaces, Plan, ROOT_ATTRIBUTES, RootPlan,
-        Source,
-    },
+    plan::{Anchor, DeviceNode, KernelMount, MountPlan, Namespaces, Plan, RootPlan, Source},
     protocol::{At as _, ChildEnd, Failure, Step},
     sys::{self, Attributes},
 };
 
 const COVER_ATTRIBUTES: Attributes =
-    ROOT_ATTRIBUTES.and(Attributes::NO_EXEC).and(Attributes::READ_ONLY);
+    Attributes::NO_SUID.and(Attributes::NO_DEV).and(Attributes::NO_EXEC).and(Attributes::READ_ONLY);
 
 /// Mounts all that the plan has and makes it the root of this process. Gives the working
 /// directory, and the terminal where one is asked for.
@@ -90,7 +87,7 @@ fn mount_root(plan: &RootPlan) -> Result<OwnedFd, Failure> {
         Err(failure) => Err(failure),
         Ok(()) => {
             rustix::mount::fsconfig_create(&overlay).at(Step::MountOverlay, 0)?;
-            let root = detached(overlay.as_fd(), ROOT_ATTRIBUTES).at(Step::MountOverlay, 1)?;
+            let root = detached(overlay.as_fd(), plan.attributes).at(Step::MountOverlay, 1)?;
             attach_at(&root, CWD, &plan.work).at(Step::AttachRoot, 0)?;
             Ok(root)
         }
@@ -138,7 +135,8 @@ fn make_private() -> Result<(), Errno> {
 }
 
 pub(super) fn mount_root_at_once(plan: &RootPlan) -> Result<OwnedFd, Failure> {
-    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    // As MS_* the two have the same bits (mount(2)).
+    let flags = MountFlags::from_bits_truncate(plan.attributes.0);
     let data = plan.data.as_deref().unwrap_or_default();
     rustix::mount::mount(c"overlay", plan.work.as_c_str(), c"overlay", flags, data)
         .at(Step::MountOverlay, 0)?;

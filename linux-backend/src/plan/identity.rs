@@ -7,7 +7,7 @@ use rustix::{
 use silo_isolation::User;
 
 use super::IdMap;
-use crate::{facts::IdSource, ids, policy::CAPABILITIES};
+use crate::{facts::IdSource, ids, policy::Policy};
 
 /// The ids and capabilities of a process.
 #[derive(Debug)]
@@ -23,11 +23,9 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    pub(super) fn new(user: Option<&User>, ids: IdSource) -> Self {
+    pub(super) fn new(user: Option<&User>, ids: IdSource, policy: &Policy) -> Self {
         let user = user.cloned().unwrap_or_default();
-        let bounding = CapabilitySet::from_bits_retain(
-            CAPABILITIES.iter().fold(0, |set, capability| set | 1 << capability.number),
-        );
+        let bounding = CapabilitySet::from_bits_retain(policy.capabilities.0);
         Self {
             user: Uid::from_raw(user.uid),
             group: Gid::from_raw(user.gid),

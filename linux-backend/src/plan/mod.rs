@@ -4,6 +4,7 @@
 //! compare it without being root. The child only follows it.
 
 mod identity;
+mod landlock;
 mod mounts;
 mod program;
 mod root;
@@ -13,15 +14,17 @@ use std::{ffi::CString, fmt, path::PathBuf};
 use silo_isolation::{Bundle, Error, Network, Process, Result};
 
 pub(crate) use identity::Identity;
+pub(crate) use landlock::Landlock;
 pub(crate) use mounts::{DeviceNode, KernelMount, Link, MountPlan, Source, is_root};
 pub(crate) use program::Program;
-pub(crate) use root::{ROOT_ATTRIBUTES, RootPlan};
+pub(crate) use root::RootPlan;
+use root::root_attributes;
 
 use crate::{
     cgroup::{self, Directory},
     facts::{Facts, Uptime},
-    policy,
-    seccomp::{Filter, default_filter},
+    policy::Policy,
+    seccomp::Filter,
 };
 
 /// A directory that paths of the plan start from.
@@ -69,7 +72,10 @@ pub(crate) struct ProcessPlan {
     pub(crate) program: Program,
     pub(crate) working_directory: CString,
     pub(crate) identity: Identity,
-    pub(crate) filter: Filter,
+    pub(crate) landlock: Option<Landlock>,
+    /// `None` where all calls are permitted.
+    pub(crate) filter: Option<Filter>,
+    pub(crate) no_new_privileges: bool,
 }
 
 /// A file of the container's state directory that is bound into it.
@@ -141,7 +147,7 @@ impl fmt::Debug for Namespaces {
 
 impl Plan {
     /// The plan of `bundle` on the host that `facts` describe.
-    pub(crate) fn new(bundle: &Bundle, facts: &Facts) -> Result<Self> {
+    pub(crate) fn new(bundle: &Bundle, facts: &Facts, policy: Policy) -> Result<Self> {
         let namespaces = Namespaces::of(bundle, facts);
         let files = mounts::state_files(bundle, facts);
         Ok(Self {
@@ -154,28 +160,39 @@ impl Plan {
                 None => Namespaces::CGROUP,
             },
             clocks: facts.uptime.map(clocks),
-            root: RootPlan::new(&bundle.root, &bundle.state_dir, facts.ids)?,
-            mounts: mounts::file_systems(bundle, facts)?,
+            root: RootPlan {
+                attributes: root_attributes(policy.no_new_privileges),
+                ..RootPlan::new(&bundle.root, &bundle.state_dir, facts.ids)?
+            },
+            mounts: mounts::file_systems(bundle, facts, &policy)?,
             devices: mounts::devices()?,
             links: mounts::links()?,
-            masked: mounts::kernel_mounts(policy::MASKED_PATHS)?,
-            read_only: mounts::kernel_mounts(policy::READ_ONLY_PATHS)?,
+            masked: mounts::kernel_mounts(policy.masked)?,
+            read_only: mounts::kernel_mounts(policy.read_only)?,
             late_mounts: mounts::late(bundle, facts, &files)?,
             files,
             hostname: bundle.hostname.clone(),
             loopback: namespaces.contains(Namespaces::NETWORK),
-            process: ProcessPlan::new(&bundle.process, facts)?,
+            process: ProcessPlan::new(&bundle.process, bundle, facts, policy)?,
         })
     }
 }
 
 impl ProcessPlan {
-    pub(crate) fn new(process: &Process, facts: &Facts) -> Result<Self> {
+    /// The plan of `process` in the container of `bundle`.
+    pub(crate) fn new(
+        process: &Process,
+        bundle: &Bundle,
+        facts: &Facts,
+        policy: Policy,
+    ) -> Result<Self> {
         Ok(Self {
             program: Program::new(process)?,
             working_directory: relative(if process.cwd.is_empty() { "/" } else { &process.cwd })?,
-            identity: Identity::new(process.user.as_ref(), facts.ids),
-            filter: default_filter(),
+            identity: Identity::new(process.user.as_ref(), facts.ids, &policy),
+            landlock: Landlock::new(bundle, facts)?,
+            filter: policy.filter,
+            no_new_privileges: policy.no_new_privileges,
         })
     }
 }

@@ -7,7 +7,7 @@ use silo_isolation::{Bundle, Error, Mount, MountKind, Network, Result};
 use super::{Anchor, StateFile, c_string, relative, root::path_string};
 use crate::{
     facts::{Facts, IdSource},
-    policy::{DEVICES, FILE_SYSTEMS, LINKS, MountOption},
+    policy::{DEVICES, LINKS, MountOption, Policy},
     sys::Attributes,
 };
 
@@ -63,8 +63,13 @@ pub(crate) struct KernelMount {
 const NO_PRIVILEGE: Attributes = Attributes::NO_SUID.and(Attributes::NO_DEV);
 
 /// The file systems of every container.
-pub(super) fn file_systems(bundle: &Bundle, facts: &Facts) -> Result<Vec<MountPlan>> {
-    let mut mounts = FILE_SYSTEMS
+pub(super) fn file_systems(
+    bundle: &Bundle,
+    facts: &Facts,
+    policy: &Policy,
+) -> Result<Vec<MountPlan>> {
+    let mut mounts = policy
+        .file_systems
         .iter()
         .map(|fs| {
             // sysfs shows the network namespace, and may be mounted only by its owner.
@@ -86,7 +91,8 @@ pub(super) fn file_systems(bundle: &Bundle, facts: &Facts) -> Result<Vec<MountPl
             })
         })
         .collect::<Result<Vec<_>>>()?;
-    if facts.cgroups.as_ref().is_some_and(crate::cgroup::Hierarchy::is_unified) {
+    let has_sys = policy.file_systems.iter().any(|fs| fs.becomes == Some(Anchor::Sys));
+    if has_sys && facts.cgroups.as_ref().is_some_and(crate::cgroup::Hierarchy::is_unified) {
         mounts.push(MountPlan {
             source: new("cgroup2", &[], facts)?,
             attributes: NO_PRIVILEGE.and(Attributes::NO_EXEC).and(Attributes::READ_ONLY),

@@ -34,14 +34,17 @@ pub(crate) struct RootPlan {
     /// All of it as mount(2) takes it, for kernels before 6.7 and for paths above 255
     /// bytes; `None` when it does not fit into its one page.
     pub(crate) data: Option<CString>,
+    pub(crate) attributes: Attributes,
     pub(crate) readonly: bool,
     /// The first id of the container's range, where it has one. The parent then mounts this, with
     /// the ids of files mapped; the child has no rights over the store.
     pub(crate) outside: Option<u32>,
 }
 
-/// What holds for the root and for all that is mounted in it.
-pub(crate) const ROOT_ATTRIBUTES: Attributes = Attributes::NO_SUID.and(Attributes::NO_DEV);
+/// Set-user-ID programs of the image work only where programs may gain privileges at all.
+pub(super) const fn root_attributes(no_new_privileges: bool) -> Attributes {
+    if no_new_privileges { Attributes::NO_SUID.and(Attributes::NO_DEV) } else { Attributes::NO_DEV }
+}
 
 /// Off, so that every change is in the upper in the form that layers have.
 const OPTIONS: [(&str, &str); 3] =
@@ -80,6 +83,7 @@ impl RootPlan {
             user_attributes,
             volatile,
             data: (data.len() < PAGE).then(|| c_string(data)).transpose()?,
+            attributes: root_attributes(true),
             readonly: root.readonly,
             outside: match ids {
                 IdSource::Range { first } => Some(first),

@@ -1,15 +1,16 @@
 use std::path::Path;
 
-use silo_isolation::{Limits, Mount, MountKind, Root, Security, User};
+use silo_isolation::{Isolation, Limits, Mount, MountKind, Root, Security, User};
 use silo_layers::{Digest, Lower, Platform, Snapshot};
 
 use super::*;
 use crate::{
     cgroup::{Controller, Hierarchy},
     facts::IdSource,
+    sys::Attributes,
 };
 
-fn bundle() -> Bundle {
+pub(super) fn bundle() -> Bundle {
     let lower = |name: &str| Lower {
         diff_id: Digest::of(name.as_bytes()),
         path: Path::new("/store/layers").join(name),
@@ -59,13 +60,14 @@ fn bundle() -> Bundle {
 }
 
 const HOST: IdSource = IdSource::Host;
-const RANGE: IdSource = IdSource::Range { first: 1_000_000_000 };
+pub(super) const RANGE: IdSource = IdSource::Range { first: 1_000_000_000 };
 const SINGLE: IdSource = IdSource::Single { uid: 1000, gid: 1000 };
 
-fn facts(ids: IdSource) -> Facts {
+pub(super) fn facts(ids: IdSource) -> Facts {
     Facts {
         ids,
         _lease: None,
+        landlock: 0,
         uptime: Some(Uptime { monotonic: 5000, boottime: 6000 }),
         cgroups: None,
         resolv_conf: None,
@@ -74,11 +76,19 @@ fn facts(ids: IdSource) -> Facts {
     }
 }
 
+fn policy(security: &Security) -> Policy {
+    Policy::of(security).unwrap()
+}
+
+fn plan(bundle: &Bundle, facts: &Facts) -> Plan {
+    Plan::new(bundle, facts, policy(&bundle.security)).unwrap()
+}
+
 #[test]
 fn the_plan_of_root() {
     let mounts = Controller::ALL.map(|c| (c, Path::new("/cgroup").join(c.name()))).to_vec();
     let facts = Facts { cgroups: Some(Hierarchy::Legacy { mounts }), ..facts(RANGE) };
-    insta::assert_debug_snapshot!(Plan::new(&bundle(), &facts).unwrap());
+    insta::assert_debug_snapshot!(plan(&bundle(), &facts));
 }
 
 #[test]
@@ -90,14 +100,17 @@ fn the_plan_of_an_ordinary_user_with_the_hosts_network() {
         ..facts(SINGLE)
     };
     let bundle = Bundle { network: Network::Host, ..bundle() };
-    insta::assert_debug_snapshot!(Plan::new(&bundle, &facts).unwrap());
+    insta::assert_debug_snapshot!(plan(&bundle, &facts));
 }
 
 #[test]
 fn a_user_other_than_zero_keeps_no_capability() {
     let user = User { uid: 1, gid: 2, additional_gids: vec![3] };
     let process = Process { user: Some(user), ..bundle().process };
-    let identity = ProcessPlan::new(&process, &facts(HOST)).unwrap().identity;
+    let identity =
+        ProcessPlan::new(&process, &bundle(), &facts(HOST), policy(&Security::default()))
+            .unwrap()
+            .identity;
     assert!(identity.capabilities.is_empty());
     assert!(!identity.bounding.is_empty());
 }
@@ -107,7 +120,34 @@ fn layers_whose_paths_fill_a_page_are_added_one_by_one_only() {
     let mut bundle = bundle();
     let lower = bundle.root.snapshot.lowers.remove(0);
     bundle.root.snapshot.lowers = vec![lower; 500];
-    let plan = Plan::new(&bundle, &facts(HOST)).unwrap();
+    let plan = plan(&bundle, &facts(HOST));
     assert_eq!(plan.root.lowers.len(), 500);
     assert!(plan.root.data.is_none());
+}
+
+#[test]
+fn the_plan_of_strict_isolation_has_less() {
+    let security = Security { isolation: Isolation::Strict, ..Security::default() };
+    let plan = plan(&Bundle { security, ..bundle() }, &facts(RANGE));
+    let kinds: Vec<_> = plan
+        .mounts
+        .iter()
+        .filter_map(|mount| match &mount.source {
+            Source::New { kind, options } => Some((kind.to_str().unwrap(), options.len())),
+            Source::Tree { .. } => None,
+        })
+        .collect();
+    assert_eq!(kinds, [("proc", 2), ("tmpfs", 3), ("devpts", 3), ("tmpfs", 2)]);
+    assert!(plan.masked.is_empty() && plan.read_only.is_empty());
+    assert!(plan.process.identity.bounding.is_empty());
+}
+
+#[test]
+fn the_image_has_set_user_id_programs_only_where_privileges_can_be_gained() {
+    let attributes = |no_new_privileges| {
+        let security = Security { no_new_privileges, ..Security::default() };
+        plan(&Bundle { security, ..bundle() }, &facts(RANGE)).root.attributes
+    };
+    assert_eq!(attributes(None), Attributes::NO_SUID.and(Attributes::NO_DEV));
+    assert_eq!(attributes(Some(false)), Attributes::NO_DEV);
 }

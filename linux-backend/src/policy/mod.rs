@@ -1,28 +1,163 @@
-//! The default policy, as tables: what a guest may do and see unless it is told otherwise.
+//! What a guest may do and see, as tables: by isolation, and by what its options ask for beyond.
 //!
-//! Everything here is plain data. [`defaults`] gives it whole, so that the documentation
-//! can be generated from what is enforced.
+//! Everything here is plain data. [`defaults`] gives an isolation's whole, so that the
+//! documentation can be generated from what is enforced.
 
 mod capabilities;
+mod docker;
 mod paths;
+mod strict;
 mod syscalls;
 
 use serde::Serialize;
+use silo_isolation::{Error, Isolation, Refusal, Result, Seccomp, Security, Users};
 
-pub(crate) use capabilities::CAPABILITIES;
+pub(crate) use capabilities::Set as Capabilities;
 pub(crate) use paths::{
-    DEVICES, FILE_SYSTEMS, KernelPath, LINKS, MASKED_PATHS, Option as MountOption, READ_ONLY_PATHS,
+    DEVICES, FILE_SYSTEMS, FileSystem, KernelPath, LINKS, MASKED_PATHS, Option as MountOption,
+    READ_ONLY_PATHS,
 };
 pub(crate) use syscalls::{Condition, FIRST_UNKNOWN, SYSCALLS, Verdict};
+
+use crate::seccomp::{self, Filter};
+
+/// What holds for one container.
+pub(crate) struct Policy {
+    /// Of user 0, and the bounding set of everyone.
+    pub(crate) capabilities: Capabilities,
+    /// `None` where all calls are permitted.
+    pub(crate) filter: Option<Filter>,
+    pub(crate) no_new_privileges: bool,
+    pub(crate) file_systems: Vec<&'static FileSystem>,
+    pub(crate) masked: &'static [KernelPath],
+    pub(crate) read_only: &'static [KernelPath],
+}
+
+impl Policy {
+    /// What `security`, of which nothing is refused, comes to.
+    pub(crate) fn of(security: &Security) -> Result<Self> {
+        let isolation = security.isolation;
+        let unusable = |refusal: Refusal| Error::Unsupported {
+            what: format!("cannot have {}: {}", refusal.what, refusal.why),
+        };
+        let capabilities = capabilities(security).map_err(unusable)?;
+        let filter = match &security.seccomp {
+            Seccomp::Isolation => Some(seccomp::filter(&calls(isolation, capabilities))),
+            Seccomp::Unconfined => None,
+            Seccomp::Profile(text) => Some(profile(text, capabilities).map_err(unusable)?),
+        };
+        let open = security.open_system_paths || isolation == Isolation::Strict;
+        Ok(Self {
+            capabilities,
+            filter,
+            no_new_privileges: no_new_privileges(security),
+            file_systems: file_systems(isolation),
+            masked: if open { &[] } else { MASKED_PATHS },
+            read_only: if open { &[] } else { READ_ONLY_PATHS },
+        })
+    }
+}
+
+/// All of `security` that cannot be.
+pub(crate) fn refusals(security: &Security) -> Vec<Refusal> {
+    let (capabilities, mut refusals) = match capabilities(security) {
+        Ok(capabilities) => (capabilities, Vec::new()),
+        Err(refusal) => (Capabilities::default(), vec![refusal]),
+    };
+    if let Seccomp::Profile(text) = &security.seccomp {
+        refusals.extend(profile(text, capabilities).err());
+    }
+    refusals
+}
+
+fn capabilities(security: &Security) -> Result<Capabilities, Refusal> {
+    Capabilities::asked(security).map_err(|unknown| Refusal {
+        what: format!("the capability {}", unknown.join(", ")),
+        why: "the kernel has none of that name".to_owned(),
+    })
+}
+
+fn profile(text: &str, capabilities: Capabilities) -> Result<Filter, Refusal> {
+    seccomp::profile(text, capabilities)
+        .map_err(|why| Refusal { what: "the seccomp profile".to_owned(), why })
+}
+
+/// Whose users a container's are. Docker's are the host's, where it may do that.
+pub(crate) fn users(security: &Security) -> Users {
+    let docker = security.isolation == Isolation::Docker && crate::facts::is_privileged();
+    security.users.unwrap_or(if docker { Users::Host } else { Users::Own })
+}
+
+fn no_new_privileges(security: &Security) -> bool {
+    security.no_new_privileges.unwrap_or(security.isolation != Isolation::Docker)
+}
+
+/// In `strict` there is nothing of the kernel's but processes: no path is left that could be covered.
+fn file_systems(isolation: Isolation) -> Vec<&'static FileSystem> {
+    let strict = isolation == Isolation::Strict;
+    FILE_SYSTEMS.iter().filter(|fs| fs.strict.is_none_or(|only| only == strict)).collect()
+}
+
+/// System calls that are not refused, in ascending order of their numbers.
+#[derive(Debug)]
+pub(crate) struct Calls {
+    pub(crate) native: Vec<(u32, Verdict)>,
+    /// Those of 32-bit programs; without, such programs are ended.
+    pub(crate) compatible: Option<Vec<(u32, Verdict)>>,
+}
+
+fn calls(isolation: Isolation, capabilities: Capabilities) -> Calls {
+    if isolation == Isolation::Docker {
+        return Calls {
+            native: docker::native(capabilities),
+            #[cfg(target_arch = "x86_64")]
+            compatible: Some(docker::compatible(capabilities)),
+            #[cfg(not(target_arch = "x86_64"))]
+            compatible: None,
+        };
+    }
+    let strict = isolation == Isolation::Strict;
+    let table =
+        SYSCALLS.iter().filter(|call| !strict || strict::STRICT.binary_search(&call.name).is_ok());
+    let mut native: Vec<_> = table.map(|call| (call.number, verdict(call, strict))).collect();
+    native.sort_unstable_by_key(|&(number, _)| number);
+    let base = Capabilities::given_by(isolation);
+    for (capability, names) in docker::UNLOCKED {
+        if capabilities.has(capability) && !base.has(capability) {
+            for number in names.iter().filter_map(|name| docker::number(name)) {
+                unlock(&mut native, number);
+            }
+        }
+    }
+    Calls { native, compatible: None }
+}
+
+fn verdict(call: &syscalls::Syscall, strict: bool) -> Verdict {
+    match call.verdict {
+        Verdict::If(Condition::OrdinarySocket) if strict => Verdict::If(Condition::UnixSocket),
+        verdict => verdict,
+    }
+}
+
+fn unlock(native: &mut Vec<(u32, Verdict)>, number: u32) {
+    match native.binary_search_by_key(&number, |&(number, _)| number) {
+        Ok(at) => native[at].1 = Verdict::Allow,
+        Err(at) => native.insert(at, (number, Verdict::Allow)),
+    }
+}
 
 /// Everything that holds for a container unless its options say otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Defaults {
+    /// Whether users are the container's own, where root runs it.
+    pub user_namespace: bool,
     /// Capabilities of user 0, and the bounding set of everyone.
     pub capabilities: Vec<&'static str>,
     /// System calls that are permitted; all others fail with EPERM, those newer than the
     /// table with ENOSYS, and those of another ABI (i386, x32) end the program.
     pub syscalls: Vec<Syscall>,
+    /// How many calls of 32-bit programs are permitted; such programs are ended where none is.
+    pub compatible_syscalls: usize,
     /// Paths that read as empty.
     pub masked_paths: Vec<&'static str>,
     /// Paths that can be read and not written.
@@ -35,7 +170,9 @@ pub struct Defaults {
     pub rlimits: Vec<&'static str>,
     /// Bits that are taken from the modes of new files.
     pub umask: u32,
-    /// Whether programs may gain privileges by execve(2): set-user-id bits, file capabilities.
+    /// Whether the root file system cannot be changed.
+    pub read_only_root: bool,
+    /// Whether programs may gain no privileges by execve(2): set-user-id bits, file capabilities.
     pub no_new_privs: bool,
 }
 
@@ -59,24 +196,48 @@ pub struct Mounted {
     pub options: String,
 }
 
-/// The default policy of this build's architecture.
+/// What holds in an isolation on this build's architecture, for a container that root runs.
 #[must_use]
-pub fn defaults() -> Defaults {
+pub fn defaults(isolation: Isolation) -> Defaults {
+    let capabilities = Capabilities::given_by(isolation);
+    let calls = calls(isolation, capabilities);
+    let paths = |paths: &'static [KernelPath]| -> Vec<&'static str> {
+        let paths = if isolation == Isolation::Strict { &[] } else { paths };
+        paths.iter().map(|path| path.full).collect()
+    };
+    let permitted = |rows: &[(u32, Verdict)]| rows.iter().filter(|row| row.1.permits()).count();
     Defaults {
-        capabilities: CAPABILITIES.iter().map(|capability| capability.name).collect(),
-        syscalls: SYSCALLS
-            .iter()
-            .filter(|syscall| syscall.verdict.permits())
-            .map(|syscall| Syscall { name: syscall.name, only: syscall.verdict.summary() })
-            .collect(),
-        masked_paths: MASKED_PATHS.iter().map(|path| path.full).collect(),
-        readonly_paths: READ_ONLY_PATHS.iter().map(|path| path.full).collect(),
+        user_namespace: isolation != Isolation::Docker,
+        capabilities: capabilities.names(),
+        syscalls: permitted_calls(&calls.native),
+        compatible_syscalls: calls.compatible.as_deref().map_or(0, permitted),
+        masked_paths: paths(MASKED_PATHS),
+        readonly_paths: paths(READ_ONLY_PATHS),
         devices: DEVICES.iter().map(|device| device.name).collect(),
-        mounts: FILE_SYSTEMS.iter().map(paths::FileSystem::describe).collect(),
+        mounts: file_systems(isolation).into_iter().map(FileSystem::describe).collect(),
         rlimits: Vec::new(),
         umask: UMASK,
-        no_new_privs: true,
+        read_only_root: isolation == Isolation::Strict,
+        no_new_privs: isolation != Isolation::Docker,
     }
+}
+
+fn permitted_calls(rows: &[(u32, Verdict)]) -> Vec<Syscall> {
+    let mut calls: Vec<_> = rows
+        .iter()
+        .filter(|(_, verdict)| verdict.permits())
+        .filter_map(|&(number, verdict)| {
+            let name = syscalls_name(number)?;
+            Some(Syscall { name, only: verdict.summary() })
+        })
+        .collect();
+    calls.sort_unstable_by_key(|call| call.name);
+    calls
+}
+
+fn syscalls_name(number: u32) -> Option<&'static str> {
+    let known = SYSCALLS.iter().find(|call| call.number == number).map(|call| call.name);
+    known.or_else(|| docker::name(number))
 }
 
 /// Bits taken from the modes of new files.
@@ -90,12 +251,51 @@ pub(crate) const DEFAULT_PATH: &str =
 mod tests {
     use super::*;
 
+    fn permitted(isolation: Isolation) -> Vec<&'static str> {
+        defaults(isolation).syscalls.iter().map(|call| call.name).collect()
+    }
+
     #[test]
-    fn the_policy_is_no_wider_than_promised() {
-        let defaults = defaults();
-        assert!(defaults.capabilities.len() <= 11, "{}", defaults.capabilities.len());
-        assert!(defaults.syscalls.len() <= 215, "{}", defaults.syscalls.len());
-        assert!(defaults.no_new_privs);
+    fn the_isolations_are_no_wider_than_promised() {
+        let [docker, default, strict] = Isolation::ALL.map(defaults);
+        assert!(default.capabilities.len() <= 11, "{}", default.capabilities.len());
+        assert!(default.syscalls.len() <= 215, "{}", default.syscalls.len());
+        assert!(strict.capabilities.is_empty());
+        assert!(strict.syscalls.len() <= 120, "{}", strict.syscalls.len());
+        assert_eq!(docker.capabilities.len(), 14);
+        assert!(docker.syscalls.len() <= 310, "{}", docker.syscalls.len());
+        for stronger in [default, strict] {
+            assert!(stronger.no_new_privs && stronger.compatible_syscalls == 0);
+        }
+    }
+
+    #[test]
+    fn each_isolation_permits_what_the_stronger_one_does() {
+        let [docker, default, strict] = Isolation::ALL.map(permitted);
+        assert!(strict.iter().all(|name| default.contains(name)));
+        let missing: Vec<_> = default.iter().filter(|name| !docker.contains(name)).collect();
+        // Docker leaves that to who has CAP_SYS_ADMIN; here it makes no namespace.
+        assert_eq!(missing, [&"unshare"]);
+    }
+
+    #[test]
+    fn strict_is_a_sorted_part_of_the_default_table() {
+        assert!(strict::STRICT.is_sorted());
+        for name in strict::STRICT {
+            assert!(SYSCALLS.iter().any(|call| call.name == *name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_capability_unlocks_the_calls_that_it_is_for() {
+        let security = Security {
+            add_capabilities: vec!["SYS_PTRACE".to_owned(), "SYS_TIME".to_owned()],
+            ..Security::default()
+        };
+        let capabilities = Capabilities::asked(&security).unwrap();
+        let calls = permitted_calls(&calls(Isolation::Default, capabilities).native);
+        let has = |name: &str| calls.iter().any(|call| call.name == name);
+        assert!(has("ptrace") && has("clock_settime") && !has("mount"));
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(crate) struct FileSystem {
     pub(crate) attributes: Attributes,
     /// Which anchor it is for what follows.
     pub(crate) becomes: Maybe<Anchor>,
+    /// Whether only the isolation `strict` has it, or only the others; `None` where all have.
+    pub(crate) strict: Maybe<bool>,
 }
 
 impl FileSystem {
@@ -55,6 +57,18 @@ pub(crate) const FILE_SYSTEMS: &[FileSystem] = &[
         options: &[],
         attributes: QUIET,
         becomes: Some(Anchor::Proc),
+        strict: Some(false),
+    },
+    FileSystem {
+        anchor: Anchor::Root,
+        target: "proc",
+        full: "/proc",
+        kind: "proc",
+        // Processes alone, of which each sees its own (proc(5), Linux 5.8).
+        options: &[option("subset", "pid"), option("hidepid", "invisible")],
+        attributes: QUIET,
+        becomes: Some(Anchor::Proc),
+        strict: Some(true),
     },
     FileSystem {
         anchor: Anchor::Root,
@@ -64,6 +78,7 @@ pub(crate) const FILE_SYSTEMS: &[FileSystem] = &[
         options: &[option("mode", "755"), option("size", "64k"), option("nr_inodes", "256")],
         attributes: Attributes::NO_SUID.and(Attributes::NO_EXEC),
         becomes: Some(Anchor::Dev),
+        strict: None,
     },
     FileSystem {
         anchor: Anchor::Dev,
@@ -78,6 +93,7 @@ pub(crate) const FILE_SYSTEMS: &[FileSystem] = &[
         ],
         attributes: Attributes::NO_SUID.and(Attributes::NO_EXEC),
         becomes: None,
+        strict: None,
     },
     FileSystem {
         anchor: Anchor::Dev,
@@ -87,6 +103,7 @@ pub(crate) const FILE_SYSTEMS: &[FileSystem] = &[
         options: &[option("mode", "1777"), option("size", "64m")],
         attributes: QUIET,
         becomes: None,
+        strict: None,
     },
     FileSystem {
         anchor: Anchor::Root,
@@ -96,6 +113,7 @@ pub(crate) const FILE_SYSTEMS: &[FileSystem] = &[
         options: &[],
         attributes: QUIET.and(Attributes::READ_ONLY),
         becomes: Some(Anchor::Sys),
+        strict: Some(false),
     },
 ];
 

@@ -38,8 +38,13 @@ pub(crate) enum Condition {
     OrdinarySocket,
     /// A Unix socket.
     UnixSocket,
+    /// Any socket but those that speak to the hypervisor (`AF_VSOCK`) or to the kernel's
+    /// cryptography (`AF_ALG`).
+    DockersSocket,
     /// The request types nothing into a terminal: not TIOCSTI, not TIOCLINUX.
     NoTerminalInjection,
+    /// An attribute of the process that widens nothing and leads into no rare code of the kernel.
+    OrdinaryAttribute,
 }
 
 impl Verdict {
@@ -57,7 +62,11 @@ impl Verdict {
                 Condition::PlainPersonality => "PER_LINUX and PER_LINUX32, or asking",
                 Condition::OrdinarySocket => "AF_UNIX, AF_INET, AF_INET6, NETLINK_ROUTE",
                 Condition::UnixSocket => "AF_UNIX",
+                Condition::DockersSocket => "not AF_VSOCK, not AF_ALG",
                 Condition::NoTerminalInjection => "not TIOCSTI, not TIOCLINUX",
+                Condition::OrdinaryAttribute => {
+                    "names, signals, capabilities, seccomp, timers, memory labels"
+                }
             }),
         }
     }
@@ -226,7 +235,7 @@ pub(crate) const SYSCALLS: &[Syscall] = &[
     #[cfg(target_arch = "x86_64")]
     syscall("poll", libc::SYS_poll, Verdict::Allow),
     syscall("ppoll", libc::SYS_ppoll, Verdict::Allow),
-    syscall("prctl", libc::SYS_prctl, Verdict::Allow),
+    syscall("prctl", libc::SYS_prctl, Verdict::If(Condition::OrdinaryAttribute)),
     syscall("pread64", libc::SYS_pread64, Verdict::Allow),
     syscall("preadv", libc::SYS_preadv, Verdict::Allow),
     syscall("preadv2", libc::SYS_preadv2, Verdict::Missing),

@@ -4,12 +4,14 @@
 //! but [`Strings::new`] and [`fork()`], so all else may be called between clone and exec.
 
 mod fork;
+mod landlock;
 mod lock;
 mod mount;
 mod process;
 mod seccomp;
 
 pub(crate) use fork::{Streams, fork};
+pub(crate) use landlock::{Ruleset, landlock_version, permit_beneath, restrict_self};
 pub(crate) use lock::lock_byte;
 pub(crate) use mount::{Attributes, bring_up, map_ids, set_attributes};
 pub(crate) use process::{

@@ -87,7 +87,7 @@ fn masked_paths_are_empty_and_kernel_settings_cannot_be_written() {
     if !is_able() {
         return;
     }
-    let defaults = silo_linux::defaults();
+    let defaults = silo_linux::defaults(silo_isolation::Isolation::Default);
     let masked = defaults.masked_paths.join(" ");
     let line = format!(
         "for path in {masked}; do [ -e $path ] || continue; \

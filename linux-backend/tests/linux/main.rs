@@ -8,6 +8,7 @@
 mod conformance;
 mod exec;
 mod isolation;
+mod isolations;
 mod lifecycle;
 mod limits;
 mod machine;

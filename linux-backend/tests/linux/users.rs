@@ -29,7 +29,7 @@ fn root_inside_is_nobody_outside_and_each_container_somebody_else() {
         return;
     }
     let machine = Machine::new();
-    let running = [(); 2].map(|()| start(&machine.shell("echo ready; read x")));
+    let running = [(); 2].map(|()| start(&machine.shell("echo ready; sleep 1000")));
     let uids = running.each_ref().map(uid_of);
     assert!(uids.iter().all(|uid| (0x2400_0000..0x6fff_0000).contains(uid)), "{uids:?}");
     assert_ne!(uids[0] >> 16, uids[1] >> 16);
@@ -109,7 +109,7 @@ fn the_hosts_users_are_a_choice() {
     }
     let machine = Machine::new();
     let mut bundle = machine.shell("echo ready; readlink /proc/self/ns/user; cat /proc/uptime");
-    bundle.security.users = Users::Host;
+    bundle.security.users = Some(Users::Host);
     let printed = output(&bundle);
     let hosts = fs::read_link("/proc/self/ns/user").unwrap();
     assert_eq!(printed.lines().nth(1), hosts.to_str());

@@ -5,7 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use silo_engine::{Status, Summary};
-use silo_isolation::{Mount, MountKind, Network, Users};
+use silo_isolation::{Mount, MountKind, Network, Seccomp, Security, Users};
 
 /// Docker's time for what has not happened.
 const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -67,6 +67,7 @@ fn state(summary: &Summary) -> Value {
 fn host_config(summary: &Summary) -> Value {
     let container = &summary.container;
     let (bundle, limits) = (&container.bundle, &container.bundle.limits);
+    let security = &bundle.security;
     let binds = bundle.mounts.iter().filter_map(|mount| match &mount.kind {
         MountKind::Bind { source } => {
             let access = if mount.readonly { "ro" } else { "rw" };
@@ -77,7 +78,11 @@ fn host_config(summary: &Summary) -> Value {
     json!({
         "Binds": binds.collect::<Vec<_>>(),
         "NetworkMode": network(bundle.network),
-        "UsernsMode": userns(bundle.security.users),
+        "UsernsMode": userns(security.users),
+        "CapAdd": security.add_capabilities,
+        "CapDrop": security.drop_capabilities,
+        "SecurityOpt": security_options(security),
+        "Isolation": security.isolation.name(),
         "AutoRemove": container.auto_remove,
         "ReadonlyRootfs": bundle.root.readonly,
         "Memory": limits.memory.unwrap_or_default(),
@@ -103,9 +108,22 @@ fn network(network: Network) -> &'static str {
 }
 
 /// Docker's words: empty where the users are the container's own.
-fn userns(users: Users) -> &'static str {
+fn userns(users: Option<Users>) -> &'static str {
     match users {
-        Users::Own => "",
-        Users::Host => "host",
+        None | Some(Users::Own) => "",
+        Some(Users::Host) => "host",
     }
+}
+
+/// As `--security-opt` takes them; a profile of seccomp as its text, as Docker shows it.
+fn security_options(security: &Security) -> Vec<String> {
+    let no_new_privileges =
+        security.no_new_privileges.map(|is_set| format!("no-new-privileges={is_set}"));
+    let seccomp = match &security.seccomp {
+        Seccomp::Isolation => None,
+        Seccomp::Unconfined => Some("seccomp=unconfined".to_owned()),
+        Seccomp::Profile(text) => Some(format!("seccomp={text}")),
+    };
+    let paths = security.open_system_paths.then(|| "systempaths=unconfined".to_owned());
+    [no_new_privileges, seccomp, paths].into_iter().flatten().collect()
 }

@@ -5,7 +5,7 @@ mod users;
 use std::{collections::BTreeSet, path::PathBuf};
 
 use oci_spec::image::Config;
-use silo_isolation::{Bundle, Mount, Process, Root};
+use silo_isolation::{Bundle, Isolation, Mount, Process, Root};
 use silo_layers::{Image, Platform, Snapshot};
 
 pub(crate) use self::users::Accounts;
@@ -31,7 +31,11 @@ pub(crate) fn build(
     let bundle = Bundle {
         id: id.to_owned(),
         platform: image.platform.clone(),
-        root: Root { snapshot, readonly: options.readonly, volatile: options.auto_remove },
+        root: Root {
+            snapshot,
+            readonly: options.readonly || options.security.isolation == Isolation::Strict,
+            volatile: options.auto_remove,
+        },
         process,
         hostname,
         mounts: options.mounts.iter().map(mount).collect::<Result<_>>()?,
