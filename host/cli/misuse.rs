@@ -7,7 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::failure::{ENGINE_FAILED, Failure};
 
 /// Options that Docker has and this program has not, and what there is instead.
-const NOT_YET: [(&[&str], &str); 8] = [
+const NOT_YET: [(&[&str], &str); 7] = [
     (
         &["-p", "--publish", "-P", "--publish-all", "--expose"],
         "silo does not publish ports yet; with `--network host` the program listens on the host's",
@@ -15,10 +15,9 @@ const NOT_YET: [(&[&str], &str); 8] = [
     (&["--mount"], "silo has -v and --tmpfs for mounts"),
     (&["--restart"], "silo does not restart containers yet"),
     (
-        &["--privileged", "--cap-add", "--device", "--security-opt", "--userns", "--pid", "--ipc"],
-        "silo does not weaken a container's isolation yet",
+        &["--privileged", "--device", "--pid", "--ipc"],
+        "silo weakens isolation by --isolation docker, --cap-add, --security-opt and --userns host",
     ),
-    (&["--cap-drop"], "silo gives few capabilities, and does not change them yet"),
     (
         &["--add-host", "--dns", "--ip", "--link", "--network-alias"],
         "silo has the networks none and host, and no names of its own in them yet",

@@ -164,13 +164,30 @@ mod defaults {
                 code(beyond(&docker.capabilities, &default.capabilities)),
             ),
         );
-        part("Masked paths", &format!("They read as empty: {}.", code(&default.masked_paths)));
-        part("Read-only paths", &format!("{}.", code(&default.readonly_paths)));
+        part(
+            "Masked paths",
+            &format!(
+                "They read as empty.\n\n`default`: {}.\n\n`docker`: {}.",
+                code(&default.masked_paths),
+                code(&docker.masked_paths)
+            ),
+        );
+        part(
+            "Read-only paths",
+            &format!(
+                "`default`: {}.\n\n`docker`: {}.",
+                code(&default.readonly_paths),
+                code(&docker.readonly_paths)
+            ),
+        );
         part("Devices", &format!("In `/dev`: {}.", code(&default.devices)));
         part(
             "Mounts",
             &format!(
-                "`default` and `docker`:\n\n{}\n\n`strict`:\n\n{}",
+                "`docker`:\n\n{}\n\n`default`, of whose sysfs only these parts are shown, where there \
+                 are such: {}.\n\n{}\n\n`strict`:\n\n{}",
+                mounts(docker),
+                code(&default.sysfs_parts),
                 mounts(default),
                 mounts(strict)
             ),

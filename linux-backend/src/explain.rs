@@ -159,7 +159,7 @@ impl Explain<'_> {
                     crate::plan::Anchor::Root => "",
                     crate::plan::Anchor::Dev => "dev/",
                     crate::plan::Anchor::Proc => "proc/",
-                    crate::plan::Anchor::Sys => "sys/",
+                    crate::plan::Anchor::Sys | crate::plan::Anchor::Sysfs => "sys/",
                 };
                 format!("/{directory}{}", mount.target.to_string_lossy())
             })

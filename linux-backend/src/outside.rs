@@ -70,7 +70,7 @@ fn mount_root(plan: &RootPlan, first: u32, users: BorrowedFd<'_>) -> Result<Owne
     let mount = || mount_by_handle(plan, base.as_fd());
     match sys::acting_on_files_as(first, mount).at(Step::SetUser, 1) {
         // Before Linux 6.13.
-        Ok(Err(Failure { step: Step::AddLayer, index: 0, errno: Errno::INVAL })) => {
+        Ok(Err(Failure { step: Step::AddLayer, index: 0, errno: Errno::INVAL | Errno::BADF })) => {
             mount_by_name(plan, first, base.as_fd())
         }
         Ok(mounted) => mounted.map_err(Broken::Failed),
@@ -96,7 +96,8 @@ fn mount_by_handle(plan: &RootPlan, base: BorrowedFd<'_>) -> Result<OwnedFd, Fai
     let overlay =
         rustix::mount::fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC).at(Step::OpenOverlay, 0)?;
     let add = |key: &CStr, path: &CStr| {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        // Not as a mere path: of those fsconfig(2) has known for a shorter time.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let layer = rustix::fs::openat(base, path, flags, Mode::empty())?;
         rustix::mount::fsconfig_set_fd(&overlay, key, &layer)
     };

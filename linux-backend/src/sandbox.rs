@@ -39,14 +39,7 @@ impl LinuxSandbox {
         facts: Facts,
         namespaces: Namespaces,
     ) -> Self {
-        Self {
-            guest,
-            cgroup,
-            freezer: OnceLock::new(),
-            facts,
-            namespaces,
-            bundle: bundle.clone(),
-        }
+        Self { guest, cgroup, freezer: OnceLock::new(), facts, namespaces, bundle: bundle.clone() }
     }
 }
 

@@ -55,6 +55,7 @@ pub(super) fn enter(
         Streams::Pipes { .. } => None,
     };
     cover(plan, &anchors)?;
+    anchors.seal().at(Step::ReadOnly, plan.read_only.len())?;
     for (index, mount) in plan.late_mounts.iter().enumerate() {
         anchors.mount(mount, plan.mounts.len() + index, end)?;
     }
@@ -150,11 +151,12 @@ struct Anchors {
     dev: Option<OwnedFd>,
     proc: Option<OwnedFd>,
     sys: Option<OwnedFd>,
+    sysfs: Option<OwnedFd>,
 }
 
 impl Anchors {
     const fn new(root: OwnedFd) -> Self {
-        Self { root, dev: None, proc: None, sys: None }
+        Self { root, dev: None, proc: None, sys: None, sysfs: None }
     }
 
     fn get(&self, anchor: Anchor) -> Result<BorrowedFd<'_>, Errno> {
@@ -163,15 +165,31 @@ impl Anchors {
             Anchor::Dev => self.dev.as_ref(),
             Anchor::Proc => self.proc.as_ref(),
             Anchor::Sys => self.sys.as_ref(),
+            Anchor::Sysfs => self.sysfs.as_ref(),
         };
         place.map(|place| place.as_fd()).ok_or(Errno::BADF)
     }
 
+    /// Makes a /sys that is made up of parts read-only, as they are.
+    fn seal(&self) -> Result<(), Errno> {
+        match (&self.sys, &self.sysfs) {
+            (Some(sys), Some(_)) => sys::set_attributes(sys.as_fd(), Attributes::READ_ONLY, false),
+            _ => Ok(()),
+        }
+    }
+
     fn mount(&mut self, plan: &MountPlan, index: usize, end: &ChildEnd) -> Result<(), Failure> {
-        let mount = if plan.outside {
-            end.take().at(Step::OpenMount, index)?
-        } else {
-            open_source(plan, index)?
+        let mount = match &plan.source {
+            _ if plan.outside => end.take().at(Step::OpenMount, index)?,
+            Source::Part { of, path } => {
+                let whole = self.get(*of).at(Step::OpenMount, index)?;
+                match clone_tree(whole, path, OpenTreeFlags::AT_RECURSIVE) {
+                    // Not every machine has every part.
+                    Err(Errno::NOENT) => return Ok(()),
+                    part => part.at(Step::OpenMount, index)?,
+                }
+            }
+            Source::New { .. } | Source::Tree { .. } => open_source(plan, index)?,
         };
         let kind = Kind::new(plan.directory);
         let target = self
@@ -184,6 +202,7 @@ impl Anchors {
             Some(Anchor::Dev) => self.dev = Some(mount),
             Some(Anchor::Proc) => self.proc = Some(mount),
             Some(Anchor::Sys) => self.sys = Some(mount),
+            Some(Anchor::Sysfs) => self.sysfs = Some(mount),
             None => {}
         }
         Ok(())
@@ -209,6 +228,8 @@ pub(crate) fn open_source(plan: &MountPlan, index: usize) -> Result<OwnedFd, Fai
             sys::set_attributes(tree.as_fd(), plan.attributes, true).at(Step::SetMount, index)?;
             Ok(tree)
         }
+        // It is opened where what it is part of is known.
+        Source::Part { .. } => Err(Errno::INVAL).at(Step::OpenMount, index),
     }
 }
 

@@ -38,6 +38,8 @@ pub(crate) enum Anchor {
     Proc,
     /// Its /sys.
     Sys,
+    /// The whole sysfs, where /sys shows only parts of it.
+    Sysfs,
 }
 
 /// The plan of a sandbox.
@@ -167,8 +169,8 @@ impl Plan {
             mounts: mounts::file_systems(bundle, facts, &policy)?,
             devices: mounts::devices()?,
             links: mounts::links()?,
-            masked: mounts::kernel_mounts(policy.masked)?,
-            read_only: mounts::kernel_mounts(policy.read_only)?,
+            masked: mounts::kernel_mounts(policy.covered.masked, facts)?,
+            read_only: mounts::kernel_mounts(policy.covered.read_only, facts)?,
             late_mounts: mounts::late(bundle, facts, &files)?,
             files,
             hostname: bundle.hostname.clone(),

@@ -7,7 +7,7 @@ use silo_isolation::{Bundle, Error, Mount, MountKind, Network, Result};
 use super::{Anchor, StateFile, c_string, relative, root::path_string};
 use crate::{
     facts::{Facts, IdSource},
-    policy::{DEVICES, LINKS, MountOption, Policy},
+    policy::{DEVICES, KernelPath, LINKS, MountOption, Policy, SYSFS_PARTS},
     sys::Attributes,
 };
 
@@ -35,6 +35,8 @@ pub(crate) enum Source {
     New { kind: CString, options: Vec<(CString, CString)> },
     /// A tree of the host, with all that is mounted in it.
     Tree { path: CString },
+    /// A part of what is mounted already, where there is such a part.
+    Part { of: Anchor, path: CString },
 }
 
 /// A character device in /dev, readable and writable by all.
@@ -84,12 +86,13 @@ pub(super) fn file_systems(
                 source,
                 attributes: fs.attributes,
                 anchor: fs.anchor,
-                target: c_string(fs.target)?,
+                target: relative(fs.target)?,
                 directory: true,
                 outside,
                 becomes: fs.becomes,
             })
         })
+        .chain(parts(policy))
         .collect::<Result<Vec<_>>>()?;
     let has_sys = policy.file_systems.iter().any(|fs| fs.becomes == Some(Anchor::Sys));
     if has_sys && facts.cgroups.as_ref().is_some_and(crate::cgroup::Hierarchy::is_unified) {
@@ -104,6 +107,23 @@ pub(super) fn file_systems(
         });
     }
     Ok(mounts)
+}
+
+/// What of sysfs is shown where its whole is covered. Each part keeps the attributes of the whole.
+fn parts(policy: &Policy) -> impl Iterator<Item = Result<MountPlan>> {
+    let has_parts = policy.file_systems.iter().any(|fs| fs.becomes == Some(Anchor::Sysfs));
+    let parts = if has_parts { SYSFS_PARTS } else { &[] };
+    parts.iter().map(|&path| {
+        Ok(MountPlan {
+            source: Source::Part { of: Anchor::Sysfs, path: c_string(path)? },
+            attributes: Attributes::default(),
+            anchor: Anchor::Sys,
+            target: c_string(path)?,
+            directory: true,
+            outside: false,
+            becomes: None,
+        })
+    })
 }
 
 fn is_range(facts: &Facts) -> bool {
@@ -139,9 +159,10 @@ pub(super) fn links() -> Result<Vec<Link>> {
     LINKS.iter().map(link).collect()
 }
 
-pub(super) fn kernel_mounts(paths: &[crate::policy::KernelPath]) -> Result<Vec<KernelMount>> {
+pub(super) fn kernel_mounts(paths: &[KernelPath], facts: &Facts) -> Result<Vec<KernelMount>> {
     paths
         .iter()
+        .filter(|path| !path.is_roots || !facts.ids.user_namespace())
         .map(|path| Ok(KernelMount { anchor: path.anchor, path: c_string(path.relative())? }))
         .collect()
 }

@@ -134,7 +134,7 @@ fn the_plan_of_strict_isolation_has_less() {
         .iter()
         .filter_map(|mount| match &mount.source {
             Source::New { kind, options } => Some((kind.to_str().unwrap(), options.len())),
-            Source::Tree { .. } => None,
+            Source::Tree { .. } | Source::Part { .. } => None,
         })
         .collect();
     assert_eq!(kinds, [("proc", 2), ("tmpfs", 3), ("devpts", 3), ("tmpfs", 2)]);

@@ -14,8 +14,10 @@ use silo_isolation::{Error, Isolation, Refusal, Result, Seccomp, Security, Users
 
 pub(crate) use capabilities::Set as Capabilities;
 pub(crate) use paths::{
-    DEVICES, FILE_SYSTEMS, FileSystem, KernelPath, LINKS, MASKED_PATHS, Option as MountOption,
-    READ_ONLY_PATHS,
+    DEVICES, FileSystem, KernelPath, LINKS, Option as MountOption, SYSFS_PARTS,
+};
+use paths::{
+    DOCKERS_MASKED_PATHS, DOCKERS_READ_ONLY_PATHS, FILE_SYSTEMS, MASKED_PATHS, READ_ONLY_PATHS,
 };
 pub(crate) use syscalls::{Condition, FIRST_UNKNOWN, SYSCALLS, Verdict};
 
@@ -29,8 +31,31 @@ pub(crate) struct Policy {
     pub(crate) filter: Option<Filter>,
     pub(crate) no_new_privileges: bool,
     pub(crate) file_systems: Vec<&'static FileSystem>,
+    pub(crate) covered: Covered,
+}
+
+/// Paths of the kernel's file systems that are covered.
+#[derive(Clone, Copy)]
+pub(crate) struct Covered {
+    /// By emptiness.
     pub(crate) masked: &'static [KernelPath],
+    /// By themselves, read-only.
     pub(crate) read_only: &'static [KernelPath],
+}
+
+impl Covered {
+    const NONE: Self = Self { masked: &[], read_only: &[] };
+
+    /// In `strict` there is nothing of the kernel's but processes.
+    const fn by(isolation: Isolation) -> Self {
+        match isolation {
+            Isolation::Default => Self { masked: MASKED_PATHS, read_only: READ_ONLY_PATHS },
+            Isolation::Docker => {
+                Self { masked: DOCKERS_MASKED_PATHS, read_only: DOCKERS_READ_ONLY_PATHS }
+            }
+            Isolation::Strict => Self::NONE,
+        }
+    }
 }
 
 impl Policy {
@@ -46,14 +71,14 @@ impl Policy {
             Seccomp::Unconfined => None,
             Seccomp::Profile(text) => Some(profile(text, capabilities).map_err(unusable)?),
         };
-        let open = security.open_system_paths || isolation == Isolation::Strict;
+        let covered =
+            if security.open_system_paths { Covered::NONE } else { Covered::by(isolation) };
         Ok(Self {
             capabilities,
             filter,
             no_new_privileges: no_new_privileges(security),
             file_systems: file_systems(isolation),
-            masked: if open { &[] } else { MASKED_PATHS },
-            read_only: if open { &[] } else { READ_ONLY_PATHS },
+            covered,
         })
     }
 }
@@ -92,10 +117,8 @@ fn no_new_privileges(security: &Security) -> bool {
     security.no_new_privileges.unwrap_or(security.isolation != Isolation::Docker)
 }
 
-/// In `strict` there is nothing of the kernel's but processes: no path is left that could be covered.
 fn file_systems(isolation: Isolation) -> Vec<&'static FileSystem> {
-    let strict = isolation == Isolation::Strict;
-    FILE_SYSTEMS.iter().filter(|fs| fs.strict.is_none_or(|only| only == strict)).collect()
+    FILE_SYSTEMS.iter().filter(|fs| fs.isolations.contains(&isolation)).collect()
 }
 
 /// System calls that are not refused, in ascending order of their numbers.
@@ -166,6 +189,8 @@ pub struct Defaults {
     pub devices: Vec<&'static str>,
     /// What is mounted over the image.
     pub mounts: Vec<Mounted>,
+    /// What of sysfs is shown, where not all or nothing is.
+    pub sysfs_parts: Vec<&'static str>,
     /// Resource limits (setrlimit(2)) that are set; the others are the engine's own.
     pub rlimits: Vec<&'static str>,
     /// Bits that are taken from the modes of new files.
@@ -201,20 +226,22 @@ pub struct Mounted {
 pub fn defaults(isolation: Isolation) -> Defaults {
     let capabilities = Capabilities::given_by(isolation);
     let calls = calls(isolation, capabilities);
-    let paths = |paths: &'static [KernelPath]| -> Vec<&'static str> {
-        let paths = if isolation == Isolation::Strict { &[] } else { paths };
-        paths.iter().map(|path| path.full).collect()
-    };
+    let covered = Covered::by(isolation);
+    let full = |paths: &'static [KernelPath]| paths.iter().map(|path| path.full).collect();
     let permitted = |rows: &[(u32, Verdict)]| rows.iter().filter(|row| row.1.permits()).count();
     Defaults {
         user_namespace: isolation != Isolation::Docker,
         capabilities: capabilities.names(),
         syscalls: permitted_calls(&calls.native),
         compatible_syscalls: calls.compatible.as_deref().map_or(0, permitted),
-        masked_paths: paths(MASKED_PATHS),
-        readonly_paths: paths(READ_ONLY_PATHS),
+        masked_paths: full(covered.masked),
+        readonly_paths: full(covered.read_only),
         devices: DEVICES.iter().map(|device| device.name).collect(),
         mounts: file_systems(isolation).into_iter().map(FileSystem::describe).collect(),
+        sysfs_parts: match isolation {
+            Isolation::Default => SYSFS_PARTS.to_vec(),
+            Isolation::Docker | Isolation::Strict => Vec::new(),
+        },
         rlimits: Vec::new(),
         umask: UMASK,
         read_only_root: isolation == Isolation::Strict,

@@ -2,6 +2,8 @@
 
 use std::option::Option as Maybe;
 
+use silo_isolation::Isolation;
+
 use super::Mounted;
 use crate::{plan::Anchor, sys::Attributes};
 
@@ -25,8 +27,8 @@ pub(crate) struct FileSystem {
     pub(crate) attributes: Attributes,
     /// Which anchor it is for what follows.
     pub(crate) becomes: Maybe<Anchor>,
-    /// Whether only the isolation `strict` has it, or only the others; `None` where all have.
-    pub(crate) strict: Maybe<bool>,
+    /// Where it is so.
+    pub(crate) isolations: &'static [Isolation],
 }
 
 impl FileSystem {
@@ -57,7 +59,7 @@ pub(crate) const FILE_SYSTEMS: &[FileSystem] = &[
         options: &[],
         attributes: QUIET,
         becomes: Some(Anchor::Proc),
-        strict: Some(false),
+        isolations: &[Isolation::Default, Isolation::Docker],
     },
     FileSystem {
         anchor: Anchor::Root,
@@ -68,7 +70,7 @@ pub(crate) const FILE_SYSTEMS: &[FileSystem] = &[
         options: &[option("subset", "pid"), option("hidepid", "invisible")],
         attributes: QUIET,
         becomes: Some(Anchor::Proc),
-        strict: Some(true),
+        isolations: &[Isolation::Strict],
     },
     FileSystem {
         anchor: Anchor::Root,
@@ -78,7 +80,7 @@ pub(crate) const FILE_SYSTEMS: &[FileSystem] = &[
         options: &[option("mode", "755"), option("size", "64k"), option("nr_inodes", "256")],
         attributes: Attributes::NO_SUID.and(Attributes::NO_EXEC),
         becomes: Some(Anchor::Dev),
-        strict: None,
+        isolations: &Isolation::ALL,
     },
     FileSystem {
         anchor: Anchor::Dev,
@@ -93,7 +95,7 @@ pub(crate) const FILE_SYSTEMS: &[FileSystem] = &[
         ],
         attributes: Attributes::NO_SUID.and(Attributes::NO_EXEC),
         becomes: None,
-        strict: None,
+        isolations: &Isolation::ALL,
     },
     FileSystem {
         anchor: Anchor::Dev,
@@ -103,7 +105,7 @@ pub(crate) const FILE_SYSTEMS: &[FileSystem] = &[
         options: &[option("mode", "1777"), option("size", "64m")],
         attributes: QUIET,
         becomes: None,
-        strict: None,
+        isolations: &Isolation::ALL,
     },
     FileSystem {
         anchor: Anchor::Root,
@@ -113,8 +115,39 @@ pub(crate) const FILE_SYSTEMS: &[FileSystem] = &[
         options: &[],
         attributes: QUIET.and(Attributes::READ_ONLY),
         becomes: Some(Anchor::Sys),
-        strict: Some(false),
+        isolations: &[Isolation::Docker],
     },
+    // Almost all of it tells of the machine: it is covered, and parts are shown again.
+    FileSystem {
+        anchor: Anchor::Root,
+        target: "sys",
+        full: "/sys",
+        kind: "sysfs",
+        options: &[],
+        attributes: QUIET.and(Attributes::READ_ONLY),
+        becomes: Some(Anchor::Sysfs),
+        isolations: &[Isolation::Default],
+    },
+    FileSystem {
+        anchor: Anchor::Sysfs,
+        target: "",
+        full: "/sys",
+        kind: "tmpfs",
+        options: &[option("mode", "755"), option("size", "4k"), option("nr_inodes", "64")],
+        attributes: QUIET,
+        becomes: Some(Anchor::Sys),
+        isolations: &[Isolation::Default],
+    },
+];
+
+/// What of sysfs is shown in the default isolation, where the machine has it: what runtimes look up to
+/// choose how many threads to start and how to lay out memory, and the network's interfaces.
+pub(crate) const SYSFS_PARTS: &[&str] = &[
+    "class/net",
+    "devices/system/cpu",
+    "devices/system/node",
+    "devices/virtual/net",
+    "kernel/mm/transparent_hugepage",
 ];
 
 /// A character device.
@@ -153,6 +186,8 @@ pub(crate) const LINKS: &[(&str, &str)] = &[
 pub(crate) struct KernelPath {
     pub(crate) anchor: Anchor,
     pub(crate) full: &'static str,
+    /// Whether only the host's root gets at it, which nobody is in a container with users of its own.
+    pub(crate) is_roots: bool,
 }
 
 impl KernelPath {
@@ -163,15 +198,19 @@ impl KernelPath {
 }
 
 const fn proc(full: &'static str) -> KernelPath {
-    KernelPath { anchor: Anchor::Proc, full }
+    KernelPath { anchor: Anchor::Proc, full, is_roots: false }
+}
+
+const fn roots(full: &'static str) -> KernelPath {
+    KernelPath { anchor: Anchor::Proc, full, is_roots: true }
 }
 
 const fn sys(full: &'static str) -> KernelPath {
-    KernelPath { anchor: Anchor::Sys, full }
+    KernelPath { anchor: Anchor::Sys, full, is_roots: false }
 }
 
-/// What tells of the host or reaches it, and reads as empty: Docker's list.
-pub(crate) const MASKED_PATHS: &[KernelPath] = &[
+/// What tells of the host or reaches it, and reads as empty in the isolation `docker`: Docker's list.
+pub(crate) const DOCKERS_MASKED_PATHS: &[KernelPath] = &[
     proc("/proc/acpi"),
     proc("/proc/asound"),
     proc("/proc/interrupts"),
@@ -186,11 +225,69 @@ pub(crate) const MASKED_PATHS: &[KernelPath] = &[
     sys("/sys/firmware"),
 ];
 
-/// What can be read and not written: Docker's list.
-pub(crate) const READ_ONLY_PATHS: &[KernelPath] = &[
+/// The same in the default isolation: what tells of the host as a whole but for what runtimes
+/// need, which are processors, memory and load.
+pub(crate) const MASKED_PATHS: &[KernelPath] = &[
+    proc("/proc/acpi"),
+    proc("/proc/asound"),
+    proc("/proc/buddyinfo"),
+    proc("/proc/bus"),
+    proc("/proc/cmdline"),
+    proc("/proc/config.gz"),
+    proc("/proc/consoles"),
+    proc("/proc/crypto"),
+    proc("/proc/devices"),
+    proc("/proc/diskstats"),
+    proc("/proc/dma"),
+    proc("/proc/driver"),
+    proc("/proc/dynamic_debug"),
+    proc("/proc/execdomains"),
+    proc("/proc/fb"),
+    proc("/proc/fs"),
+    proc("/proc/interrupts"),
+    proc("/proc/iomem"),
+    proc("/proc/ioports"),
+    proc("/proc/irq"),
+    proc("/proc/kallsyms"),
+    roots("/proc/kcore"),
+    proc("/proc/key-users"),
+    proc("/proc/keys"),
+    roots("/proc/kmsg"),
+    roots("/proc/kpagecgroup"),
+    roots("/proc/kpagecount"),
+    roots("/proc/kpageflags"),
+    proc("/proc/latency_stats"),
+    proc("/proc/locks"),
+    proc("/proc/mdstat"),
+    proc("/proc/misc"),
+    proc("/proc/modules"),
+    proc("/proc/mtrr"),
+    roots("/proc/pagetypeinfo"),
+    proc("/proc/partitions"),
+    proc("/proc/pressure"),
+    proc("/proc/sched_debug"),
+    proc("/proc/schedstat"),
+    proc("/proc/scsi"),
+    roots("/proc/slabinfo"),
+    proc("/proc/softirqs"),
+    proc("/proc/swaps"),
+    roots("/proc/sysrq-trigger"),
+    roots("/proc/timer_list"),
+    proc("/proc/timer_stats"),
+    proc("/proc/tty"),
+    roots("/proc/vmallocinfo"),
+    proc("/proc/vmstat"),
+    proc("/proc/zoneinfo"),
+];
+
+/// What can be read and not written in the isolation `docker`: Docker's list.
+pub(crate) const DOCKERS_READ_ONLY_PATHS: &[KernelPath] = &[
     proc("/proc/bus"),
     proc("/proc/fs"),
     proc("/proc/irq"),
     proc("/proc/sys"),
     proc("/proc/sysrq-trigger"),
 ];
+
+/// The same in the default isolation.
+pub(crate) const READ_ONLY_PATHS: &[KernelPath] = &[proc("/proc/sys")];
