@@ -179,15 +179,25 @@ mod tests {
         assert_eq!(fs::metadata(upper.join("greeting")).unwrap().rdev(), 0);
     }
 
+    /// Has what is mounted in a directory be seen in copies of it, as systemd has everywhere.
+    fn share(directory: &std::path::Path) {
+        use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+        sys::unshare(crate::plan::Namespaces::MOUNT.0).unwrap();
+        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
+        mount("none", directory, "tmpfs", MountFlags::empty(), None).unwrap();
+        mount_change(directory, MountPropagationFlags::SHARED).unwrap();
+    }
+
     #[test]
     fn a_root_is_mounted_alike_by_handles_and_by_names() {
         if !crate::facts::is_privileged() {
             println!("skipped: only root maps ids");
             return;
         }
+        let scratch = tempfile::tempdir().unwrap();
+        share(scratch.path());
         let guest = somebody();
         let users = open_users(guest.pid()).unwrap();
-        let scratch = tempfile::tempdir().unwrap();
         for by_name in [false, true] {
             let store = scratch.path().join(by_name.to_string());
             let [lower, upper, work] = ["lower", "upper", "work"].map(|name| store.join(name));
@@ -206,6 +216,8 @@ mod tests {
                 mount_root(&plan, FIRST, users.as_fd()).unwrap()
             };
             look(&root, &upper);
+            let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+            assert!(!mounts.contains(" - overlay "), "{mounts}");
         }
     }
 }

@@ -35,7 +35,8 @@ impl fmt::Debug for Attributes {
 }
 
 /// Adds `attributes` to the mount that `mount` is the root of, and with `recursive` to
-/// those below it (`mount_setattr(2)`, Linux 5.12).
+/// those below it (`mount_setattr(2)`, Linux 5.12). What is mounted in it later is seen nowhere else: a
+/// clone shares that with its original until it is made private (`mount_namespaces(7)`).
 pub(crate) fn set_attributes(
     mount: BorrowedFd<'_>,
     attributes: Attributes,
@@ -57,7 +58,8 @@ pub(crate) fn map_ids(
 }
 
 fn set(mount: BorrowedFd<'_>, attr_set: u64, userns_fd: u64, recursive: bool) -> Result<(), Errno> {
-    let wanted = libc::mount_attr { attr_set, attr_clr: 0, propagation: 0, userns_fd };
+    let wanted =
+        libc::mount_attr { attr_set, attr_clr: 0, propagation: libc::MS_PRIVATE, userns_fd };
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is a C string, and `wanted` outlives the call, which only reads
     // as many bytes of it as its size says.
