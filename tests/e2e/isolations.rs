@@ -1,6 +1,6 @@
 //! What each isolation permits, as the kernel says, and what runs in it.
 
-use std::process::Command;
+use std::{collections::BTreeMap, process::Command};
 
 use crate::support::{
     Silo, data,
@@ -155,6 +155,107 @@ fn compute_in_strict_isolation(silo: &Silo) {
                   f = tempfile.TemporaryFile(); f.write(b'abc'); f.seek(0); print(json.dumps(len(f.read())))";
     let run = ["run", "--rm", "--isolation", "strict", "--tmpfs", "/tmp", "servers"];
     assert_eq!(silo.ok(&[&run[..], &["python3", "-c", script]].concat()), "2d711642\n3");
+}
+
+/// What `tests/guests/hostile.py` can do in an isolation.
+fn done_by_a_hostile_guest(silo: &Silo, isolation: &str, args: &[&str]) -> String {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/guests/hostile.py");
+    let volume = format!("{script}:/hostile.py:ro");
+    let run = ["run", "--rm", "--isolation", isolation, "-v", &volume, "servers"];
+    silo.ok(&[&run[..], &["python3", "/hostile.py"], args].concat())
+}
+
+fn let_a_hostile_guest_try(silo: &Silo) {
+    use std::os::linux::net::SocketAddrExt as _;
+    let secret = silo.file("secret", "the host's");
+    let service = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a service");
+    let port = service.local_addr().expect("its address").port().to_string();
+    let name = format!("silo-test-{}", std::process::id());
+    let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).expect("a name");
+    let _socket = std::os::unix::net::UnixListener::bind_addr(&address).expect("a socket");
+    let targets = [text(&secret), &port, &name];
+    for isolation in ["default", "strict"] {
+        assert_eq!(done_by_a_hostile_guest(silo, isolation, &targets), "", "{isolation}");
+    }
+    // The attempts are real: where less is closed, some work.
+    let done = done_by_a_hostile_guest(silo, "docker", &targets);
+    for attempt in ["32-bit calls", "packet socket", "ptrace(parent)", "read /proc/kallsyms"] {
+        assert!(done.lines().any(|line| line == attempt), "{attempt} is not in: {done}");
+    }
+    for escape in ["mount", "host's", "write", "open /dev", "unshare", "setns", "bpf", "mknod"] {
+        assert!(!done.contains(escape), "{done}");
+    }
+}
+
+/// Numbers that got through are among those that the filter permits. Two of them get through any
+/// filter: the kernel calls them itself, from trampolines (uretprobe and uprobe, Linux 6.11 and 6.18).
+#[cfg(target_arch = "x86_64")]
+fn let_a_hostile_guest_call_every_number(silo: &Silo) {
+    const TRAMPOLINES: [u64; 2] = [335, 336];
+    silo.ok(&["run", "-d", "--name", "peer", "servers", "sleep", "1000"]);
+    let filter = Filter::of(&silo.inspect("peer", "{{.State.Pid}}"));
+    silo.ok(&["rm", "-f", "peer"]);
+    let through = done_by_a_hostile_guest(silo, "default", &[]);
+    let through: Vec<u64> = through.lines().map(|number| number.parse().unwrap()).collect();
+    let is_known = |number: &&u64| filter.native.contains(number) || TRAMPOLINES.contains(number);
+    let beyond: Vec<_> = through.iter().filter(|number| !is_known(number)).collect();
+    assert!(beyond.is_empty() && through.len() > 100, "{beyond:?} of {through:?}");
+}
+
+/// What `tests/guests/leaks.py` reads.
+#[derive(serde::Deserialize)]
+struct Told {
+    told: BTreeMap<String, Vec<String>>,
+    writable: Vec<String>,
+}
+
+impl Told {
+    fn in_guest(silo: &Silo, isolation: &str) -> Self {
+        let volume = format!("{LEAKS}:/leaks.py:ro");
+        let run = ["run", "--rm", "--isolation", isolation, "-v", &volume, "servers"];
+        let said = silo.ok(&[&run[..], &["python3", "/leaks.py", "/proc", "/sys"]].concat());
+        serde_json::from_str(&said).unwrap()
+    }
+
+    fn on_host() -> Self {
+        let ran = Command::new("python3").args([LEAKS, "/proc", "/sys"]).output().expect("python3");
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        serde_json::from_slice(&ran.stdout).unwrap()
+    }
+
+    /// How many bytes the lines take that the host has in the same file.
+    fn bytes_of(&self, host: &Self) -> usize {
+        let lines = |(path, lines): (&String, &Vec<String>)| -> usize {
+            let hosts = host.told.get(path).map(Vec::as_slice).unwrap_or_default();
+            let same = lines.iter().filter(|line| !line.trim().is_empty() && hosts.contains(line));
+            same.map(|line| line.len() + 1).sum()
+        };
+        self.told.iter().map(lines).sum()
+    }
+}
+
+const LEAKS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/guests/leaks.py");
+
+/// SECURITY.md has the figures of one machine; others have more processors and devices.
+fn let_a_hostile_guest_look_around(silo: &Silo) {
+    let host = Told::on_host();
+    let [strict, default, docker] =
+        ["strict", "default", "docker"].map(|isolation| Told::in_guest(silo, isolation));
+    assert_eq!(strict.bytes_of(&host), 0);
+    for closed in [&strict, &default] {
+        assert!(closed.writable.is_empty(), "{:?}", closed.writable);
+    }
+    let (default, docker) = (default.bytes_of(&host), docker.bytes_of(&host));
+    assert!(default > 0 && default < docker / 10, "{default} of {docker}");
+}
+
+#[test]
+fn a_hostile_guest_gets_no_further() {
+    let Some(silo) = with_servers() else { return };
+    let_a_hostile_guest_look_around(&silo);
+    let_a_hostile_guest_try(&silo);
+    #[cfg(target_arch = "x86_64")]
+    let_a_hostile_guest_call_every_number(&silo);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader},
+    os::unix::fs::MetadataExt as _,
 };
 
 use serde_json::Value;
@@ -103,7 +104,12 @@ fn top_tells_the_processes_of_a_container_as_the_host_has_them() {
         listed.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows[0], ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]);
     let first = rows.iter().find(|row| row[7..] == ["sleep", "1000"]).unwrap();
-    assert_eq!((first[0], first[1]), ("root", silo.inspect("c", "{{.State.Pid}}").as_str()));
+    let pid = silo.inspect("c", "{{.State.Pid}}");
+    let owner = match fs::metadata(format!("/proc/{pid}")).unwrap().uid() {
+        0 => "root".to_owned(),
+        nobodys => nobodys.to_string(),
+    };
+    assert_eq!((first[0], first[1]), (owner.as_str(), pid.as_str()));
     assert_eq!((first[5], first[6]), ("?", "00:00:00"));
     silo.ok(&["pause", "c"]);
     assert_eq!(silo.ok(&["top", "c"]).lines().count(), 3);
