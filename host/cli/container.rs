@@ -10,9 +10,9 @@ use silo_layers::Platform;
 use crate::{
     environment,
     failure::{Failure, Result},
-    format,
+    limits::{LimitArgs, ResourceArgs},
     security::SecurityArgs,
-    values::{self, PidsLimit},
+    values,
 };
 
 /// When to fetch an image.
@@ -69,15 +69,13 @@ pub(crate) struct ContainerArgs {
     /// Keep the program from changing its root file system
     #[arg(long)]
     read_only: bool,
-    /// Limit memory, for example 64m
-    #[arg(short, long, value_name = "SIZE", value_parser = format::parse_size)]
-    memory: Option<u64>,
-    /// Limit processor time, for example 0.5 or 2
-    #[arg(long, value_name = "CORES", value_parser = values::cpus)]
-    cpus: Option<u64>,
-    /// Limit processes and threads; -1 for no limit
-    #[arg(long, value_name = "NUMBER", value_parser = values::pids_limit, allow_hyphen_values = true)]
-    pids_limit: Option<PidsLimit>,
+    /// Run the program below an init process, which passes signals on and reaps orphans
+    #[arg(long)]
+    init: bool,
+    #[command(flatten)]
+    limits: LimitArgs,
+    #[command(flatten)]
+    resources: ResourceArgs,
     /// End the program after this time, for example 10 (seconds), 1.5s, 2m or 1h
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     timeout: Option<Duration>,
@@ -142,12 +140,9 @@ impl ContainerArgs {
             mounts: self.mounts()?,
             readonly: self.read_only,
             network: self.network,
-            limits: Limits {
-                memory: self.memory,
-                nano_cpus: self.cpus,
-                pids: self.pids_limit.map(|PidsLimit(limit)| limit),
-                timeout: self.timeout,
-            },
+            limits: Limits { timeout: self.timeout, ..self.resources.limits(self.limits.limits()) },
+            sysctls: self.resources.sysctls(),
+            init: self.init,
             security: self.security.security()?,
             interactive: self.interactive,
             terminal: self.tty,

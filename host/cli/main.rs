@@ -12,6 +12,7 @@ mod failure;
 mod foreground;
 mod format;
 mod hello;
+mod limits;
 mod misuse;
 mod output;
 mod progress;

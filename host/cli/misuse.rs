@@ -7,7 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::failure::{ENGINE_FAILED, Failure};
 
 /// Options that Docker has and this program has not, and what there is instead.
-const NOT_YET: [(&[&str], &str); 7] = [
+const NOT_YET: [(&[&str], &str); 6] = [
     (
         &["-p", "--publish", "-P", "--publish-all", "--expose"],
         "silo does not publish ports yet; with `--network host` the program listens on the host's",
@@ -23,10 +23,6 @@ const NOT_YET: [(&[&str], &str); 7] = [
         "silo has the networks none and host, and no names of its own in them yet",
     ),
     (&["-l", "--label", "--label-file"], "silo does not keep labels of containers yet"),
-    (
-        &["-c", "--cpu-shares", "--cpuset-cpus", "--memory-swap", "--ulimit", "--shm-size"],
-        "silo limits by --memory, --cpus, --pids-limit and --timeout",
-    ),
 ];
 
 /// Help and the version go to stdout; a mistake is told on stderr as any other failure.

@@ -194,6 +194,14 @@ mod defaults {
         );
         part("New files", &format!("The umask is {:04o}.", default.umask));
         part(
+            "Limits of a process",
+            &format!(
+                "{} (setrlimit(2); soft and hard), or less where silo has less itself; others are silo's \
+                 own.\n`--ulimit` sets them.",
+                code(&default.rlimits.iter().map(String::as_str).collect::<Vec<_>>())
+            ),
+        );
+        part(
             "System calls",
             &format!(
                 "Others fail with EPERM, those newer than the table with ENOSYS.\n\n`strict`: \

@@ -1,9 +1,11 @@
 //! Values of options, as Docker writes them.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
-use silo_isolation::Network;
+use silo_isolation::{Ceiling, Network};
 use silo_layers::Platform;
+
+use crate::format;
 
 /// The most processes that a Linux kernel ever has (`PID_MAX_LIMIT`, 64 bit): a limit that
 /// limits nothing.
@@ -19,6 +21,49 @@ pub(crate) fn pids_limit(text: &str) -> Result<PidsLimit, String> {
         Ok(limit @ 1..) => Ok(PidsLimit(limit.unsigned_abs())),
         Ok(_) => Ok(PidsLimit(NO_PIDS_LIMIT)),
         Err(_) => Err("expected a whole number, or -1 for no limit".to_owned()),
+    }
+}
+
+/// `--memory-swap`: a size, or -1 for all that there is.
+pub(crate) fn swap(text: &str) -> Result<Ceiling, String> {
+    if text == "-1" { Ok(Ceiling::Unlimited) } else { format::parse_size(text).map(Ceiling::At) }
+}
+
+/// `--cpu-quota`: microseconds, or less than 0 for no limit.
+pub(crate) fn quota(text: &str) -> Result<Ceiling, String> {
+    match text.parse::<i64>() {
+        Ok(micros @ 0..) => Ok(Ceiling::At(micros.unsigned_abs())),
+        Ok(_) => Ok(Ceiling::Unlimited),
+        Err(_) => Err("expected a whole number of microseconds, or -1 for no limit".to_owned()),
+    }
+}
+
+/// A device and the most of something in a second.
+pub(crate) type Rate = (PathBuf, u64);
+
+/// `--device-read-bps` and its like: `PATH:SIZE`.
+pub(crate) fn bytes_per_second(text: &str) -> Result<Rate, String> {
+    let (path, size) = device(text)?;
+    Ok((path, format::parse_size(size)?))
+}
+
+/// `--device-read-iops` and its like: `PATH:NUMBER`.
+pub(crate) fn operations_per_second(text: &str) -> Result<Rate, String> {
+    let (path, number) = device(text)?;
+    let number = number.parse().map_err(|_| format!("`{number}` is not a whole number"))?;
+    Ok((path, number))
+}
+
+/// `--sysctl`: `NAME=VALUE`.
+pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+fn device(text: &str) -> Result<(PathBuf, &str), String> {
+    match text.rsplit_once(':') {
+        Some((path, rate)) if path.starts_with('/') => Ok((path.into(), rate)),
+        _ => Err("expected a device and a rate, such as /dev/sda:1m".to_owned()),
     }
 }
 
@@ -97,6 +142,28 @@ mod tests {
         for text in ["", ".", "0", "-1", "1e3", "0.0000000001", "x", "1.2.3", "99999999999"] {
             assert!(cpus(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn minus_one_is_no_limit() {
+        assert_eq!(swap("-1"), Ok(Ceiling::Unlimited));
+        assert_eq!(swap("64m"), Ok(Ceiling::At(64 << 20)));
+        assert_eq!(quota("-1"), Ok(Ceiling::Unlimited));
+        assert_eq!(quota("5000"), Ok(Ceiling::At(5000)));
+        assert!(swap("-2").is_err() && swap("").is_err());
+        assert!(quota("1.5").is_err() && quota("").is_err());
+    }
+
+    #[test]
+    fn a_rate_belongs_to_a_device() {
+        assert_eq!(bytes_per_second("/dev/sda:1m"), Ok(("/dev/sda".into(), 1 << 20)));
+        assert_eq!(bytes_per_second("/dev/a:b:1k"), Ok(("/dev/a:b".into(), 1 << 10)));
+        assert_eq!(operations_per_second("/dev/sda:7"), Ok(("/dev/sda".into(), 7)));
+        for text in ["", "/dev/sda", "/dev/sda:", "sda:1", "/dev/sda:-1"] {
+            assert!(bytes_per_second(text).is_err(), "{text}");
+            assert!(operations_per_second(text).is_err(), "{text}");
+        }
+        assert!(operations_per_second("/dev/sda:1k").is_err());
     }
 
     #[test]

@@ -14,16 +14,17 @@ use silo_isolation::{
 use silo_layers::Platform;
 
 use crate::{
-    cgroup::{Cgroup, Controller, Hierarchy, LEAST_NANO_CPUS},
+    cgroup::{self, Cgroup},
     child::{First, Streams},
     explain,
-    facts::{Facts, is_limited, is_privileged},
+    facts::{Facts, is_privileged},
     guest::Guest,
     outside,
     plan::{Plan, StateFile, is_root},
     policy::{self, Policy},
     protocol,
     record::{self, Record},
+    resources,
     sandbox::LinuxSandbox,
     sys::{self, Where},
     terminal::Pty,
@@ -201,35 +202,8 @@ fn admit(bundle: &Bundle, privileged: bool) -> Vec<Refusal> {
             refusals.push(refuse(&what, "its path is not absolute".to_owned()));
         }
     }
-    refusals.extend(admit_limits(bundle));
-    refusals
-}
-
-fn admit_limits(bundle: &Bundle) -> Vec<Refusal> {
-    let limits = &bundle.limits;
-    if !is_limited(limits) {
-        return Vec::new();
-    }
-    let asked = [
-        ("--memory", Controller::Memory, limits.memory.is_some()),
-        ("--cpus", Controller::Cpu, limits.nano_cpus.is_some()),
-        ("--pids-limit", Controller::Pids, limits.pids.is_some()),
-    ];
-    let asked = asked.into_iter().filter(|(_, _, asked)| *asked);
-    let refuse = |what: &str, why: String| Refusal { what: what.to_owned(), why };
-    let mut refusals: Vec<_> = match Hierarchy::detect() {
-        Err(why) => asked.map(|(what, _, _)| refuse(what, why.clone())).collect(),
-        Ok(hierarchy) => asked
-            .filter(|(_, controller, _)| !hierarchy.has(*controller))
-            .map(|(what, controller, _)| {
-                let name = controller.name();
-                refuse(what, format!("the cgroup controller `{name}` is not available here"))
-            })
-            .collect(),
-    };
-    if limits.nano_cpus.is_some_and(|nanos| nanos < LEAST_NANO_CPUS) {
-        refusals.push(refuse("--cpus", "the least the kernel deals out is 0.01".to_owned()));
-    }
+    refusals.extend(cgroup::refusals(&bundle.limits));
+    refusals.extend(resources::refusals(bundle, privileged));
     refusals
 }
 

@@ -23,6 +23,8 @@ const HIDDEN_PROC: &str = "where silo itself runs in a container, parts of /proc
 const UNMAPPED: &str = "a container of root's has user ids of its own, for which the kernel maps \
      those of files: that takes Linux 5.19, and a store on ext4, xfs, btrfs or tmpfs; with \
      `--userns host` it goes without, and root inside is root outside";
+const RAISE: &str = "to raise a hard limit, and to lower the score, takes CAP_SYS_RESOURCE on the host; \
+     ask for less, or run silo with that capability";
 const OVERLAY: &str = "overlayfs in a user namespace takes Linux 5.11 and a store on \
      a file system with user.* extended attributes, which is not itself overlayfs";
 
@@ -125,6 +127,7 @@ impl Explain<'_> {
             Step::OpenOverlay | Step::MountOverlay | Step::AddLayer if rootless => Some(OVERLAY),
             Step::OpenMount if self.is_kernels(failure.index) => Some(HIDDEN_PROC),
             Step::PrivateMounts | Step::OpenOverlay | Step::MountOverlay => Some(ROOT_IN_CONTAINER),
+            Step::SetLimit | Step::SetOomScore => Some(RAISE),
             _ => None,
         }
     }
@@ -175,6 +178,9 @@ impl Explain<'_> {
             Step::MapIds => "map user and group ids into the user namespace".to_owned(),
             Step::Unshare => "make a cgroup and a time namespace".to_owned(),
             Step::SetClocks => "set the clocks of the time namespace".to_owned(),
+            Step::SetOomScore => "set how soon it is killed for want of memory".to_owned(),
+            Step::SetSysctl => format!("set {}", self.sysctl(index)),
+            Step::SetLimit => format!("set the limit {}", self.limit(index)),
             Step::PrivateMounts => "make the mounts private to the container".to_owned(),
             Step::EnterStore => format!("enter {}", self.store()),
             Step::OpenOverlay => "use overlayfs".to_owned(),
@@ -217,8 +223,19 @@ impl Explain<'_> {
             Step::InstallFilter => "install the seccomp filter".to_owned(),
             Step::CloseDescriptors => "close the engine's file descriptors".to_owned(),
             Step::Report => "report that the container is ready".to_owned(),
+            Step::BecomeInit => "become the container's init process".to_owned(),
             Step::Execute | Step::Interpret => "execute the program".to_owned(),
         }
+    }
+
+    fn sysctl(&self, index: usize) -> String {
+        let sysctl = self.plan.and_then(|plan| plan.sysctls.get(index));
+        sysctl.map_or_else(String::new, |sysctl| sysctl.file.to_string_lossy().into_owned())
+    }
+
+    fn limit(&self, index: usize) -> &str {
+        let limit = self.plan.and_then(|plan| plan.process.limits.get(index));
+        limit.map_or("of a process", |limit| limit.name)
     }
 
     fn store(&self) -> String {

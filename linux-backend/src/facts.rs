@@ -6,9 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use silo_isolation::{Bundle, Error, Isolation, Limits, MountKind, Network, Result, Users};
+use silo_isolation::{Bundle, Error, Isolation, MountKind, Network, Result, Users};
 
-use crate::{cgroup::Hierarchy, ids::Lease, policy, sys};
+use crate::{
+    cgroup::{self, Devices, Hierarchy},
+    ids::Lease,
+    plan::Arguments,
+    policy, respawn, sys,
+};
 
 /// Whose users those of a container are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +51,12 @@ pub(crate) struct Facts {
     /// Where cgroups can be made; not looked for when nothing is limited, and `None` where there
     /// is no such place.
     pub(crate) cgroups: Option<Hierarchy>,
+    /// The devices that limits name.
+    pub(crate) devices: Devices,
+    /// This process's own hard limit of file descriptors.
+    pub(crate) most_files: Option<u64>,
+    /// Where this process's own arguments are, when an init process is asked for.
+    pub(crate) arguments: Option<Arguments>,
     /// /etc/resolv.conf and /etc/hosts, when the guest has the host's network.
     pub(crate) resolv_conf: Option<String>,
     pub(crate) hosts: Option<String>,
@@ -75,7 +86,7 @@ impl Facts {
                 gid: rustix::process::getegid().as_raw(),
             },
         };
-        let limited = is_limited(&bundle.limits);
+        let limited = cgroup::is_limited(&bundle.limits);
         let shared =
             |path| (bundle.network == Network::Host).then(|| fs::read_to_string(path).ok());
         Ok(Self {
@@ -87,6 +98,9 @@ impl Facts {
             },
             uptime: uptime(),
             cgroups: if limited { Hierarchy::detect().ok() } else { None },
+            devices: cgroup::devices(&bundle.limits)?,
+            arguments: if bundle.init { Some(respawn::arguments()?) } else { None },
+            most_files: rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum,
             resolv_conf: shared("/etc/resolv.conf").flatten(),
             hosts: shared("/etc/hosts").flatten(),
             directories: directories(bundle)?,
@@ -114,11 +128,6 @@ fn uptime() -> Option<Uptime> {
         monotonic: seconds(rustix::time::ClockId::Monotonic),
         boottime: seconds(rustix::time::ClockId::Boottime),
     })
-}
-
-/// Whether anything is asked for that takes a cgroup.
-pub(crate) const fn is_limited(limits: &Limits) -> bool {
-    limits.memory.is_some() || limits.nano_cpus.is_some() || limits.pids.is_some()
 }
 
 fn directories(bundle: &Bundle) -> Result<BTreeSet<PathBuf>> {

@@ -139,10 +139,8 @@ impl Drop for Guest {
     }
 }
 
-/// The exit that a status is, when `out_of_memory` tells whether the kernel killed for memory.
+/// The exit that a status is, when `out_of_memory` tells whether the kernel killed for memory: as in
+/// Docker, any process, whatever the first made of that.
 pub(crate) fn exit(status: ExitStatus, out_of_memory: impl FnOnce() -> bool) -> Exit {
-    let mut exit = Exit::new(status);
-    // The kernel kills with KILL; a shell tells that of its child by 137.
-    exit.oom_killed = exit.code() == 128 + Signal::KILL.number() && out_of_memory();
-    exit
+    Exit { status, oom_killed: out_of_memory() }
 }

@@ -35,6 +35,7 @@ mod plan;
 mod policy;
 mod protocol;
 mod record;
+mod resources;
 mod respawn;
 mod sandbox;
 mod seccomp;

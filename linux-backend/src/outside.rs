@@ -15,12 +15,13 @@ use rustix::{
     fs::{CWD, Mode, OFlags},
     io::Errno,
     mount::{FsOpenFlags, OpenTreeFlags},
+    process::Pid,
 };
 
 use crate::{
     child::{Mounting, add_options, clone_tree, detached, open_source},
     guest::Guest,
-    plan::{IdMap, MountPlan, Plan, RootPlan, Source},
+    plan::{IdMap, MountPlan, Plan, ProcessPlan, RootPlan, Source},
     protocol::{self, At as _, Broken, Failure, Setup, Step},
     sys::{self, Attributes, Where},
 };
@@ -31,6 +32,7 @@ pub(crate) fn help(plan: &Plan, pid: i32, setup: &Setup) -> Result<(), Broken> {
         return Ok(());
     }
     map_ids(&plan.id_maps, pid).map_err(Broken::Failed)?;
+    limit(&plan.process, pid).map_err(Broken::Failed)?;
     setup.give(None)?;
     let Some(first) = plan.root.outside else { return Ok(()) };
     let users = open_users(pid).at(Step::MapIds, plan.id_maps.len()).map_err(Broken::Failed)?;
@@ -49,6 +51,19 @@ fn map_ids(maps: &[IdMap], pid: i32) -> Result<(), Failure> {
     for (index, map) in maps.iter().enumerate() {
         let written = fs::write(format!("/proc/{pid}/{}", map.file), &map.content);
         written.map_err(|error| errno(&error)).at(Step::MapIds, index)?;
+    }
+    Ok(())
+}
+
+/// Gives the child limits beyond its own while it cannot: it then finds them as they are to be.
+fn limit(process: &ProcessPlan, pid: i32) -> Result<(), Failure> {
+    for (index, limit) in process.limits.iter().enumerate() {
+        rustix::process::prlimit(Pid::from_raw(pid), limit.resource, limit.limit)
+            .at(Step::SetLimit, index)?;
+    }
+    if let Some(score) = &process.oom_score_adj {
+        let written = fs::write(format!("/proc/{pid}/oom_score_adj"), score);
+        written.map_err(|error| errno(&error)).at(Step::SetOomScore, 0)?;
     }
     Ok(())
 }

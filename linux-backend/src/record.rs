@@ -61,6 +61,18 @@ impl Record {
         Ok(record)
     }
 
+    /// The record of a sandbox that runs, to add to it.
+    pub(crate) fn open(state_dir: &Path) -> Result<Self> {
+        let path = path(state_dir);
+        let file = File::options().append(true).open(&path).map_err(Error::file("open", &path))?;
+        Ok(Self { file, path })
+    }
+
+    /// Adds a cgroup that will be made.
+    pub(crate) fn cgroup(&mut self, path: &Path) -> Result<()> {
+        self.append(&[Entry::Cgroup(path.to_owned())])
+    }
+
     /// Adds the guest's process.
     pub(crate) fn process(&mut self, pid: i32) -> Result<()> {
         // Without a start time the process has ended already.

@@ -16,7 +16,13 @@ use std::{
 
 use rustix::process::Pid;
 
-use crate::sys::{self, Streams};
+use silo_isolation::{Error, Result};
+
+use crate::{
+    plan::Arguments,
+    record::stat_field,
+    sys::{self, Streams},
+};
 
 /// More memory of its own than this, in bytes, and a new process is the better one: what the
 /// first has freed would be the copy's for as long as it lives.
@@ -66,17 +72,24 @@ fn own_memory() -> io::Result<u64> {
     Ok(resident.saturating_sub(shared) * rustix::param::page_size() as u64)
 }
 
+/// Where this process's arguments are, for a copy that covers them.
+pub(crate) fn arguments() -> Result<Arguments> {
+    own_arguments().map_err(Error::file("read", "/proc/self/stat"))
+}
+
+fn own_arguments() -> io::Result<Arguments> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    // Fields 48 and 49 of `proc_pid_stat(5)`.
+    match (stat_field(&stat, 48), stat_field(&stat, 49)) {
+        (Some(start), Some(end)) if start <= end => Ok(Arguments { start, end }),
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
 /// Writes over this process's arguments, of which those of `silo run` can be secret, and
 /// would be there to read for everyone as long as the container runs.
 fn set_command_line(args: &[OsString]) -> io::Result<()> {
-    let stat = fs::read_to_string("/proc/self/stat")?;
-    // Fields 48 and 49 of `proc_pid_stat(5)`; the name, field 2, is in parentheses.
-    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-    let mut fields = fields.split_ascii_whitespace().skip(45).map_while(|field| field.parse().ok());
-    let (Some(start), Some(end)): (Option<u64>, Option<u64>) = (fields.next(), fields.next())
-    else {
-        return Err(io::ErrorKind::InvalidData.into());
-    };
+    let Arguments { start, end } = own_arguments()?;
     let room = usize::try_from(end.saturating_sub(start)).unwrap_or(0);
     let terminated = args.iter().flat_map(|arg| [arg.as_bytes(), b"\0"].concat());
     let mut line: Vec<u8> = terminated.take(room.saturating_sub(1)).collect();

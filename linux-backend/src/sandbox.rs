@@ -1,21 +1,24 @@
 //! A running container.
 
-use std::{fs, sync::OnceLock};
+use std::{
+    fs,
+    sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard},
+};
 
 use silo_isolation::{
-    Bundle, Error, Exec, ExecProcess, Exit, LiveFiles, Pause, Process, Processes, Result, Sandbox,
-    Signal, Stats, Stdio, Terminal,
+    Adjust, Bundle, Error, Exec, ExecProcess, Exit, Limits, LiveFiles, Pause, Process, Processes,
+    Result, Sandbox, Signal, Stats, Stdio, Terminal,
 };
 use silo_layers::copy::GuestFiles;
 
 use crate::{
-    cgroup::{Cgroup, Freezer},
+    cgroup::{self, Cgroup, Freezer, Hierarchy},
     exec,
     facts::Facts,
     files,
     guest::{self, Guest},
     plan::Namespaces,
-    record::{self, stat_field},
+    record::{self, Record, stat_field},
 };
 
 /// One container, from `create` to `delete`.
@@ -23,7 +26,7 @@ use crate::{
 pub(crate) struct LinuxSandbox {
     // Fields are dropped in this order: a cgroup can be removed once its processes are gone.
     guest: Guest,
-    cgroup: Cgroup,
+    cgroup: RwLock<Cgroup>,
     /// Once it was paused.
     freezer: OnceLock<Freezer>,
     facts: Facts,
@@ -39,7 +42,14 @@ impl LinuxSandbox {
         facts: Facts,
         namespaces: Namespaces,
     ) -> Self {
-        Self { guest, cgroup, freezer: OnceLock::new(), facts, namespaces, bundle: bundle.clone() }
+        let (cgroup, bundle) = (RwLock::new(cgroup), bundle.clone());
+        Self { guest, cgroup, freezer: OnceLock::new(), facts, namespaces, bundle }
+    }
+}
+
+impl LinuxSandbox {
+    fn cgroup(&self) -> RwLockReadGuard<'_, Cgroup> {
+        self.cgroup.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -59,12 +69,12 @@ impl Sandbox for LinuxSandbox {
     }
 
     fn wait(&self) -> Result<Exit> {
-        Ok(guest::exit(self.guest.wait()?, || self.cgroup.oom_killed()))
+        Ok(guest::exit(self.guest.wait()?, || self.cgroup().oom_killed()))
     }
 
     fn stats(&self) -> Result<Stats> {
-        let mut stats = self.cgroup.stats();
-        let processes = match self.cgroup.processes() {
+        let mut stats = self.cgroup().stats();
+        let processes = match self.cgroup().processes() {
             found if found.is_empty() => vec![self.guest.pid()],
             found => found,
         };
@@ -81,7 +91,7 @@ impl Sandbox for LinuxSandbox {
         if let Some(freezer) = freezer.get() {
             freezer.remove()?;
         }
-        cgroup.remove()?;
+        cgroup.into_inner().unwrap_or_else(PoisonError::into_inner).remove()?;
         record::forget(&bundle.state_dir)
     }
 
@@ -97,8 +107,12 @@ impl Sandbox for LinuxSandbox {
         Some(self)
     }
 
+    fn limits(&self) -> Option<&dyn Adjust> {
+        Some(self)
+    }
+
     fn pause(&self) -> Option<&dyn Pause> {
-        Freezer::of(&self.cgroup).is_some().then_some(self as &dyn Pause)
+        Freezer::of(&self.cgroup()).is_some().then_some(self as &dyn Pause)
     }
 
     fn processes(&self) -> Option<&dyn Processes> {
@@ -111,7 +125,7 @@ impl Processes for LinuxSandbox {
         if !self.guest.is_there()? {
             return Ok(Vec::new());
         }
-        let found = match self.cgroup.processes() {
+        let found = match self.cgroup().processes() {
             found if found.is_empty() => in_namespace_of(self.guest.pid()),
             found => found,
         };
@@ -127,14 +141,32 @@ impl LiveFiles for LinuxSandbox {
 
 impl Pause for LinuxSandbox {
     fn pause(&self) -> Result<()> {
-        let Some(freezer) = Freezer::of(&self.cgroup) else {
+        let cgroup = self.cgroup();
+        let Some(freezer) = Freezer::of(&cgroup) else {
             return Err(Error::Unsupported { what: "no cgroup can freeze it".to_owned() });
         };
-        self.freezer.get_or_init(|| freezer).freeze(&self.cgroup)
+        self.freezer.get_or_init(|| freezer).freeze(&cgroup)
     }
 
     fn resume(&self) -> Result<()> {
         self.freezer.get().map_or(Ok(()), Freezer::thaw)
+    }
+}
+
+impl Adjust for LinuxSandbox {
+    fn adjust(&self, limits: &Limits) -> Result<()> {
+        let detected;
+        let hierarchy = if let Some(hierarchy) = &self.facts.cgroups {
+            hierarchy
+        } else {
+            detected = Hierarchy::detect().map_err(|what| Error::Unsupported { what })?;
+            &detected
+        };
+        let wanted =
+            cgroup::directories(&self.bundle.id, limits, Some(hierarchy), &self.facts.devices);
+        let mut cgroup = self.cgroup.write().unwrap_or_else(PoisonError::into_inner);
+        let mut record = Record::open(&self.bundle.state_dir)?;
+        cgroup.adjust(&wanted, |path| record.cgroup(path))
     }
 }
 
@@ -143,15 +175,8 @@ impl Exec for LinuxSandbox {
         if !self.guest.is_started() {
             return Err(Error::WrongState { state: "not started" });
         }
-        exec::join(
-            &self.guest,
-            &self.cgroup,
-            &self.facts,
-            &self.bundle,
-            self.namespaces,
-            process,
-            stdio,
-        )
+        let Self { guest, facts, bundle, namespaces, .. } = self;
+        exec::join(guest, &self.cgroup(), facts, bundle, *namespaces, process, stdio)
     }
 }
 

@@ -18,6 +18,7 @@ mod hello;
 mod isolation;
 mod isolation_wasi;
 mod isolations;
+mod limits;
 mod linux_images;
 mod other_systems;
 mod parallel;

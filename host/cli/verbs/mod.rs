@@ -37,5 +37,6 @@ pub(crate) mod system_df;
 pub(crate) mod tag;
 pub(crate) mod top;
 pub(crate) mod unpause;
+pub(crate) mod update;
 pub(crate) mod version;
 pub(crate) mod wait;

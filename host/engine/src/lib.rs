@@ -21,6 +21,7 @@
 //! engine.pause(query) -> Result<()>          engine.unpause(query) -> Result<()>
 //! engine.processes(query) -> Result<Vec<u32>>
 //! engine.rename(query, name: &str) -> Result<()>
+//! engine.update(query, &Limits) -> Result<()>
 //! engine.logs(query, LogOptions, &mut dyn FnMut(LogEntry) -> io::Result<()>) -> Result<()>
 //! engine.remove_image(name, force: bool) -> Result<Removed>    unless a container uses it
 //! engine.stats(query) -> Result<Stats>       engine.images_in_use() -> Result<BTreeSet<Digest>>

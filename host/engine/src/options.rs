@@ -1,6 +1,9 @@
 //! What a user asks of a new container.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 use silo_isolation::{Limits, Mount, MountKind, Network, Security, Signal, TerminalSize};
@@ -39,11 +42,15 @@ pub struct CreateOptions {
     pub readonly: bool,
     /// `--network`.
     pub network: Network,
-    /// `--memory`, `--cpus`, `--pids-limit`, `--timeout`. Without a limit of processes,
+    /// `--memory`, `--cpus` and their like, `--timeout`. Without a limit of processes,
     /// [`DEFAULT_PIDS_LIMIT`] holds.
     pub limits: Limits,
     /// `--userns`.
     pub security: Security,
+    /// `--sysctl`, by name.
+    pub sysctls: BTreeMap<String, String>,
+    /// `--init`.
+    pub init: bool,
     /// `-i`: keeps the guest's stdin open.
     pub interactive: bool,
     /// `-t`: gives it a terminal.

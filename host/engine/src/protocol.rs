@@ -23,6 +23,8 @@
 //!         ◄─ Copied | Failed             the same the other way; a failure does not wait for its end
 //!         ── Pause | Unpause ──►
 //!         ◄─ Done | Unchanged | Failed
+//!         ── Update ──►
+//!         ◄─ Done | Failed               nothing where the container ended first
 //!         ── Hold ──►
 //!         ◄─ Done | Failed               it stands still until the client closes the connection
 //!         ── Follow ──►
@@ -38,7 +40,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use silo_isolation::{Exit, Process, Signal, Stats, TerminalSize};
+use silo_isolation::{Exit, Limits, Process, Signal, Stats, TerminalSize};
 use silo_layers::copy::{CopyIn, CopyOut};
 
 use crate::{Attach, Failure, Stream};
@@ -83,6 +85,8 @@ pub(crate) enum Request {
     Pause,
     /// Let a paused guest go on.
     Unpause,
+    /// Change what the guest may use up, to what these limits have.
+    Update(Box<Limits>),
     /// Let the guest stand still as long as this connection is open.
     Hold,
     /// Tell when it has ended.
@@ -291,6 +295,10 @@ mod tests {
                     Request::CopyIn { path, what: CopyIn { source, owners } }
                 }
             ),
+            any::<(Option<u64>, Option<String>)>().prop_map(|(memory, cpuset_cpus)| {
+                let limits = Limits { memory, cpuset_cpus, ..Limits::default() };
+                Request::Update(Box::new(limits))
+            }),
             Just(Request::Stats),
             Just(Request::Processes),
             Just(Request::Pause),

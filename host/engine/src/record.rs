@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use silo_isolation::{Bundle, Exit, Signal};
 use silo_layers::{Digest, Platform};
 
-/// What a container is: written at its creation as `config.json`, and again only with another name.
+/// What a container is: written at its creation as `config.json`, and again only by `rename` and `update`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Container {
     /// 64 lower-case hexadecimal digits; the same as the bundle's.
@@ -123,7 +123,7 @@ pub struct State {
 }
 
 impl State {
-    /// Whether the memory limit ended it.
+    /// Whether the memory limit ended a process of it.
     #[must_use]
     pub fn oom_killed(&self) -> bool {
         self.exit.as_ref().is_some_and(|exit| exit.oom_killed)

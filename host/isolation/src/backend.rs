@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use silo_layers::{Platform, copy::GuestFiles};
 
-use crate::{Bundle, Exit, Process, Refusal, Result, Signal};
+use crate::{Bundle, Exit, Limits, Process, Refusal, Result, Signal};
 
 /// Turns bundles into sandboxes. Stateless: what must outlast a call lives in the sandbox, or
 /// in [`Bundle::state_dir`].
@@ -122,6 +122,11 @@ pub trait Sandbox: Send + Sync {
     fn processes(&self) -> Option<&dyn Processes> {
         None
     }
+
+    /// Changing the running guest's limits, where the backend can.
+    fn limits(&self) -> Option<&dyn Adjust> {
+        None
+    }
 }
 
 /// Tells which processes of the host are a guest's.
@@ -129,6 +134,13 @@ pub trait Processes {
     /// Their numbers on the host, in no order: the guest's first process, all that it started, and
     /// those of [`Exec`]. None when the guest has ended.
     fn pids(&self) -> Result<Vec<u32>>;
+}
+
+/// Changes what a running guest may use up.
+pub trait Adjust {
+    /// Holds the guest to `limits` of memory, processors, processes and devices, which the backend
+    /// has admitted; the others stay as they were. On failure all do.
+    fn adjust(&self, limits: &Limits) -> Result<()>;
 }
 
 /// Shows a running guest's files.

@@ -1,11 +1,11 @@
 //! The bundle: one container as plain data.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use silo_layers::{Platform, Snapshot};
 
-use crate::Security;
+use crate::{Limits, Security};
 
 /// Everything that one container is. Validated by whoever makes it: paths inside the guest
 /// are absolute and contain no `.` or `..`, no string holds a NUL, `process.args` is not empty.
@@ -30,6 +30,13 @@ pub struct Bundle {
     /// How it is kept apart, beyond the backend's defaults.
     #[serde(default)]
     pub security: Security,
+    /// Settings of the guest's kernel by their names: `net.ipv4.ip_forward`.
+    #[serde(default)]
+    pub sysctls: BTreeMap<String, String>,
+    /// Whether the program runs below a first process that passes signals on to it and reaps what
+    /// others leave.
+    #[serde(default)]
+    pub init: bool,
     /// An existing directory of this container's own, where the backend keeps what it needs to
     /// find and remove its sandbox again.
     pub state_dir: PathBuf,
@@ -112,18 +119,4 @@ pub enum Network {
     None,
     /// The host's network, as the host has it.
     Host,
-}
-
-/// What a guest may use up. `None` is no limit beyond the backend's own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limits {
-    /// Memory, in bytes.
-    pub memory: Option<u64>,
-    /// Processor time, in billionths of a core (Docker's `NanoCpus`).
-    pub nano_cpus: Option<u64>,
-    /// Processes and threads.
-    pub pids: Option<u64>,
-    /// Wall-clock time from start, after which the sandbox is ended with SIGKILL.
-    /// Held by the supervisor, whatever the backend.
-    pub timeout: Option<Duration>,
 }

@@ -16,6 +16,14 @@ pub struct Refusal {
     pub why: String,
 }
 
+impl Refusal {
+    /// That `what` was asked for and cannot be had, and why.
+    #[must_use]
+    pub fn new(what: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { what: what.into(), why: why.into() }
+    }
+}
+
 /// A backend's failure. Each says what failed and on what; the cause is its source.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

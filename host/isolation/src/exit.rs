@@ -4,12 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::Signal;
 
-/// How a guest's process ended, and whether memory was the cause.
+/// How a guest's process ended, and whether it ran out of memory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {
     /// How it ended.
     pub status: ExitStatus,
-    /// Whether the memory limit ended it.
+    /// Whether the memory limit ended a process of it, even if not the first.
     pub oom_killed: bool,
 }
 

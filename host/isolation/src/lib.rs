@@ -23,7 +23,7 @@
 //!
 //! What not every backend can do is an accessor that returns an `Option` of a smaller trait:
 //! [`Sandbox::exec`], [`Sandbox::terminal`], [`Sandbox::files`], [`Sandbox::pause`],
-//! [`Sandbox::processes`]. A caller can ask; it cannot run into it.
+//! [`Sandbox::processes`], [`Sandbox::limits`]. A caller can ask; it cannot run into it.
 //!
 //! A backend is right when it passes the `conformance` suite in this crate (feature
 //! `conformance`), as the in-memory `fake` beside it does.
@@ -38,15 +38,19 @@ mod error;
 mod exit;
 #[cfg(feature = "conformance")]
 pub mod fake;
+mod limits;
 mod security;
 mod signal;
+mod ulimit;
 
 pub use backend::{
-    Barrier, Exec, ExecProcess, IsolationBackend, LiveFiles, Pause, Processes, Sandbox, Stats,
-    Stdio, Terminal, TerminalSize,
+    Adjust, Barrier, Exec, ExecProcess, IsolationBackend, LiveFiles, Pause, Processes, Sandbox,
+    Stats, Stdio, Terminal, TerminalSize,
 };
-pub use bundle::{Bundle, Limits, Mount, MountKind, Network, Process, Root, User};
+pub use bundle::{Bundle, Mount, MountKind, Network, Process, Root, User};
 pub use error::{Error, Refusal, Result};
 pub use exit::{Exit, ExitStatus};
+pub use limits::{Ceiling, DeviceRate, InvalidSet, Limits, NumberSet, Throttle};
 pub use security::{Isolation, Seccomp, Security, Users};
 pub use signal::{InvalidSignal, Signal};
+pub use ulimit::{InvalidUlimit, Resource, Ulimit};

@@ -83,7 +83,7 @@ pub(crate) fn create(
     let prepared = Prepared {
         program: pre,
         guest: Guest::new(&bundle.process, Arc::clone(&vfs), pipes, memory, &control),
-        nano_cpus: bundle.limits.nano_cpus,
+        nano_cpus: bundle.limits.processor_time(),
     };
     let life =
         Life { phase: Mutex::new(Phase::Created(Box::new(prepared))), changed: Condvar::new() };

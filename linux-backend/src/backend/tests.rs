@@ -18,6 +18,8 @@ fn bundle() -> Bundle {
         network: Network::None,
         limits: Limits::default(),
         security: Security::default(),
+        sysctls: std::collections::BTreeMap::new(),
+        init: false,
         state_dir: "/s".into(),
     }
 }

@@ -12,17 +12,30 @@ use rustix::fs::{Access, AtFlags, CWD};
 pub(crate) enum Controller {
     Memory,
     Cpu,
+    Cpuset,
     Pids,
+    Io,
 }
 
 impl Controller {
-    pub(crate) const ALL: [Self; 3] = [Self::Memory, Self::Cpu, Self::Pids];
+    pub(crate) const ALL: [Self; 5] = [Self::Memory, Self::Cpu, Self::Cpuset, Self::Pids, Self::Io];
 
+    /// Its name in version 2.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Memory => "memory",
             Self::Cpu => "cpu",
+            Self::Cpuset => "cpuset",
             Self::Pids => "pids",
+            Self::Io => "io",
+        }
+    }
+
+    /// Its name in version 1.
+    pub(crate) const fn legacy_name(self) -> &'static str {
+        match self {
+            Self::Io => "blkio",
+            _ => self.name(),
         }
     }
 }
@@ -63,7 +76,7 @@ impl Hierarchy {
         }
         let mounts: Vec<_> = Controller::ALL
             .into_iter()
-            .map(|controller| (controller, mounts.join(controller.name())))
+            .map(|controller| (controller, mounts.join(controller.legacy_name())))
             .filter(|(_, path)| magic(path) == Some(CGROUP_SUPER_MAGIC))
             .filter_map(|(controller, path)| {
                 let base =
@@ -104,6 +117,47 @@ impl Hierarchy {
             }
             Self::Legacy { mounts } => mounts.iter().any(|(mounted, _)| *mounted == controller),
         }
+    }
+
+    /// Why a controller is not to be had. In version 2 the cgroup above may have it and not give it,
+    /// as systemd does with those that no unit asked for; that cgroup is not ours to write.
+    pub(super) fn why_without(&self, controller: Controller) -> String {
+        let missing = |name: &str| format!("the cgroup controller `{name}` is not available here");
+        match self {
+            Self::Unified { base } => {
+                let name = controller.name();
+                let has = enabled(&base.join("cgroup.controllers"), controller);
+                let file = base.join("cgroup.subtree_control");
+                let enable = format!(", before `echo +{name} >{}` as root", file.display());
+                missing(name) + if has { &enable } else { "" }
+            }
+            Self::Legacy { .. } => missing(controller.legacy_name()),
+        }
+    }
+
+    /// Whether cgroups have one of `files`, as far as those tell that there are: the root of a
+    /// hierarchy lacks some.
+    pub(super) fn offers(&self, files: &[&str]) -> bool {
+        let has = |directory: &Path| files.iter().any(|file| directory.join(file).exists());
+        self.bases().any(|base| {
+            let below = fs::read_dir(base).into_iter().flatten().flatten();
+            has(base) || below.map(|entry| entry.path()).any(|path| has(&path))
+        })
+    }
+
+    /// The processors or memory nodes that a cgroup can have: what the base has in `file`.
+    pub(super) fn available(&self, file: &str) -> Option<String> {
+        let effective = if self.is_unified() { ".effective" } else { "" };
+        let read = |base: &Path| fs::read_to_string(base.join(format!("{file}{effective}"))).ok();
+        self.bases().find_map(read).map(|text| text.trim().to_owned())
+    }
+
+    fn bases(&self) -> impl Iterator<Item = &Path> {
+        let (unified, mounts) = match self {
+            Self::Unified { base } => (Some(base.as_path()), &[][..]),
+            Self::Legacy { mounts } => (None, mounts.as_slice()),
+        };
+        unified.into_iter().chain(mounts.iter().map(|(_, base)| base.as_path()))
     }
 }
 
@@ -152,7 +206,7 @@ fn legacy_path(own: &str, controller: Controller) -> &str {
     let path = own.lines().find_map(|line| {
         let (_, rest) = line.split_once(':')?;
         let (controllers, path) = rest.split_once(':')?;
-        controllers.split(',').any(|name| name == controller.name()).then_some(path)
+        controllers.split(',').any(|name| name == controller.legacy_name()).then_some(path)
     });
     path.unwrap_or("/")
 }
@@ -178,5 +232,8 @@ mod tests {
         let hierarchy = Hierarchy::Unified { base: base.path().to_owned() };
         assert!(hierarchy.has(Controller::Memory) && hierarchy.has(Controller::Pids));
         assert!(!hierarchy.has(Controller::Cpu));
+        assert!(!hierarchy.why_without(Controller::Cpu).contains("echo"));
+        fs::write(base.path().join("cgroup.controllers"), "cpuset cpu memory pids\n").unwrap();
+        assert!(hierarchy.why_without(Controller::Cpu).contains("echo +cpu >"));
     }
 }

@@ -5,13 +5,14 @@
 //! Controllers are found where every distribution mounts them, /sys/fs/cgroup, in
 //! version 2 (one tree) or version 1 (a tree for each controller).
 
+mod adjust;
+mod admit;
 mod freezer;
 mod hierarchy;
 mod settings;
 
-pub(crate) use settings::LEAST_NANO_CPUS;
-
 use std::{
+    collections::BTreeMap,
     fs, io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
@@ -19,11 +20,16 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use admit::{devices, refusals};
 pub(crate) use freezer::{Freezer, thaw};
 pub(crate) use hierarchy::{Controller, Hierarchy};
-use silo_isolation::{Bundle, Error, Result, Stats};
+pub(crate) use settings::LEAST_NANO_CPUS;
+use silo_isolation::{Error, Limits, Result, Stats};
 
 use crate::sys;
+
+/// The major and minor numbers of devices, by their paths.
+pub(crate) type Devices = BTreeMap<PathBuf, (u32, u32)>;
 
 /// The parent of all our cgroups.
 const SILO: &str = "silo";
@@ -36,42 +42,71 @@ pub(crate) struct Directory {
     pub(crate) unified: bool,
     /// Controllers to switch on in the directory above, which is ours (version 2).
     pub(crate) controllers: Vec<Controller>,
+    /// Files that begin empty and must not stay so: they are filled from the directory above.
+    pub(crate) inherited: &'static [&'static str],
     pub(crate) settings: Vec<Setting>,
 }
 
 /// One file of a cgroup.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Setting {
     pub(crate) file: &'static str,
     pub(crate) value: String,
-    /// Whether the kernel may lack it: swap accounting can be switched off.
-    pub(crate) optional: bool,
+    pub(crate) need: Need,
 }
 
-/// The directories that the bundle's limits take; none when nothing is limited.
-pub(crate) fn directories(bundle: &Bundle, hierarchy: Option<&Hierarchy>) -> Vec<Directory> {
+/// What it means that the kernel has no such file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// A failure.
+    Required,
+    /// Nothing: swap accounting can be switched off.
+    Optional,
+    /// That the setting after this one is in its place; else that one is left out.
+    OrNext,
+}
+
+/// Whether anything is asked for that takes a cgroup.
+pub(crate) fn is_limited(limits: &Limits) -> bool {
+    !settings::controllers(limits).is_empty()
+}
+
+/// The directories that the limits of sandbox `id` take; none when nothing is limited.
+pub(crate) fn directories(
+    id: &str,
+    limits: &Limits,
+    hierarchy: Option<&Hierarchy>,
+    devices: &Devices,
+) -> Vec<Directory> {
     let Some(hierarchy) = hierarchy else { return Vec::new() };
-    let wanted = settings::controllers(&bundle.limits);
+    let wanted = settings::controllers(limits);
     match hierarchy {
         _ if wanted.is_empty() => Vec::new(),
         Hierarchy::Unified { base } => vec![Directory {
-            path: base.join(SILO).join(&bundle.id),
+            path: base.join(SILO).join(id),
             unified: true,
             settings: wanted
                 .iter()
-                .flat_map(|&controller| settings::unified(controller, &bundle.limits))
+                .flat_map(|&controller| settings::unified(controller, limits, devices))
                 .collect(),
             controllers: wanted,
+            inherited: &[],
         }],
         Hierarchy::Legacy { mounts } => wanted
             .into_iter()
             .filter_map(|controller| {
                 let (_, base) = mounts.iter().find(|(mounted, _)| *mounted == controller)?;
+                let inherited: &[&str] = match controller {
+                    // No task may join before it has both (cgroup-v1/cpusets.rst).
+                    Controller::Cpuset => &["cpuset.cpus", "cpuset.mems"],
+                    _ => &[],
+                };
                 Some(Directory {
-                    path: base.join(SILO).join(&bundle.id),
+                    path: base.join(SILO).join(id),
                     unified: false,
                     controllers: Vec::new(),
-                    settings: settings::legacy(controller, &bundle.limits),
+                    inherited,
+                    settings: settings::legacy(controller, limits, devices),
                 })
             })
             .collect(),
@@ -92,9 +127,8 @@ impl Cgroup {
         for directory in directories {
             make(directory)?;
             cgroup.directories.push((directory.path.clone(), directory.unified));
-            for setting in &directory.settings {
-                write(directory, setting)?;
-            }
+            inherit(directory)?;
+            write(directory)?;
         }
         Ok(cgroup)
     }
@@ -203,13 +237,18 @@ fn make(directory: &Directory) -> Result<()> {
             Ok(()) => break,
         }
     }
-    if directory.unified {
-        let names: Vec<_> =
-            directory.controllers.iter().map(|c| format!("+{}", c.name())).collect();
-        let file = above.join("cgroup.subtree_control");
-        fs::write(&file, names.join(" ")).map_err(Error::file("write", file))?;
+    enable(directory)
+}
+
+/// Switches the controllers on that a directory takes.
+fn enable(directory: &Directory) -> Result<()> {
+    if !directory.unified {
+        return Ok(());
     }
-    Ok(())
+    let names: Vec<_> = directory.controllers.iter().map(|c| format!("+{}", c.name())).collect();
+    let above = directory.path.parent().unwrap_or(&directory.path);
+    let file = above.join("cgroup.subtree_control");
+    fs::write(&file, names.join(" ")).map_err(Error::file("write", file))
 }
 
 fn not_permitted(error: io::Error, path: &Path) -> Error {
@@ -223,12 +262,68 @@ fn not_permitted(error: io::Error, path: &Path) -> Error {
     Error::file("make", path)(error)
 }
 
-fn write(directory: &Directory, setting: &Setting) -> Result<()> {
-    let file = directory.path.join(setting.file);
-    match fs::write(&file, &setting.value) {
-        // A cgroup file system does not say "not found" when it is asked to make a file.
-        Err(_) if setting.optional && !file.exists() => Ok(()),
-        result => result.map_err(Error::file("write", file)),
+/// Fills what must not be empty, in the directory that all sandboxes share as well.
+fn inherit(directory: &Directory) -> Result<()> {
+    let ours = directory.path.parent().unwrap_or(&directory.path);
+    for path in [ours, &directory.path] {
+        for file in directory.inherited {
+            let file = path.join(file);
+            if read(&file)?.trim().is_empty()
+                && let (Some(above), Some(name)) = (path.parent(), file.file_name())
+            {
+                let value = read(&above.join(name))?;
+                fs::write(&file, value.trim()).map_err(Error::file("write", &file))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn read(file: &Path) -> Result<String> {
+    fs::read_to_string(file).map_err(Error::file("read", file))
+}
+
+/// Writes what a directory is to hold. A value that is refused as long as another is as it was (a
+/// limit of memory above that of memory and swap) is written once more after the others.
+fn write(directory: &Directory) -> Result<()> {
+    let mut again = Vec::new();
+    for setting in directory.chosen() {
+        match setting.write(&directory.path) {
+            Err(Error::File { source, .. }) if source.kind() == io::ErrorKind::InvalidInput => {
+                again.push(setting);
+            }
+            result => result?,
+        }
+    }
+    again.into_iter().try_for_each(|setting| setting.write(&directory.path))
+}
+
+impl Directory {
+    /// The settings without those in whose place there is another.
+    fn chosen(&self) -> Vec<&Setting> {
+        let mut chosen = Vec::with_capacity(self.settings.len());
+        let mut settings = self.settings.iter();
+        while let Some(setting) = settings.next() {
+            if setting.need == Need::OrNext {
+                if !self.path.join(setting.file).exists() {
+                    continue;
+                }
+                settings.next();
+            }
+            chosen.push(setting);
+        }
+        chosen
+    }
+}
+
+impl Setting {
+    fn write(&self, directory: &Path) -> Result<()> {
+        let file = directory.join(self.file);
+        match fs::write(&file, &self.value) {
+            // A cgroup file system does not say "not found" when it is asked to make a file.
+            Err(_) if self.need == Need::Optional && !file.exists() => Ok(()),
+            result => result.map_err(Error::file("write", file)),
+        }
     }
 }
 

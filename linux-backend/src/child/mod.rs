@@ -4,7 +4,9 @@
 //! process that may have had other threads, so nothing here allocates, takes a lock, logs or
 //! panics. The first step that fails is told by name and ends it.
 
+mod init;
 mod process;
+mod resources;
 mod root;
 mod target;
 
@@ -57,12 +59,18 @@ impl First<'_> {
         if let Some(clocks) = &plan.clocks {
             write(c"/proc/self/timens_offsets", clocks).at(Step::SetClocks, 0)?;
         }
-        if plan.namespaces.contains(Namespaces::USER) {
-            if !self.end.wait() {
-                sys::exit(1);
-            }
+        if let Some(arguments) = &plan.process.init {
+            init::cover(arguments)?;
+        }
+        let in_user_namespace = plan.namespaces.contains(Namespaces::USER);
+        if in_user_namespace && !self.end.wait() {
+            sys::exit(1);
+        }
+        resources::set_oom_score(plan.process.oom_score_adj.as_deref())?;
+        if in_user_namespace {
             process::become_root_inside()?;
         }
+        resources::set_sysctls(&plan.sysctls)?;
         let (directory, terminal) = root::enter(plan, self.streams, self.end)?;
         rustix::system::sethostname(plan.hostname.as_bytes()).at(Step::SetHostname, 0)?;
         if plan.loopback {
@@ -109,9 +117,12 @@ impl Joining<'_> {
     }
 
     fn enter(&self) -> Result<i32, Failure> {
+        resources::set_oom_score(self.plan.oom_score_adj.as_deref())?;
         // No process of the sandbox may look into this one, which is still the engine.
         process::hide().at(Step::JoinNamespaces, 1)?;
         join_cgroups(self.cgroups)?;
+        // As long as this process may raise them: the one that it clones has them, too.
+        resources::limit(&self.plan.limits)?;
         rustix::thread::move_into_thread_name_spaces(self.first, self.namespaces)
             .at(Step::JoinNamespaces, 0)?;
         if self.namespaces.bits() & Namespaces::USER.0 != 0 {

@@ -17,6 +17,7 @@ use rustix::{
 use silo_isolation::TerminalSize;
 
 use super::{
+    init, resources,
     root::{attach, clone_tree},
     target::{self, Kind},
 };
@@ -133,6 +134,8 @@ pub(super) fn become_program(
     connect(streams, terminal).at(Step::ConnectStreams, 0)?;
     rustix::process::umask(Mode::from_raw_mode(UMASK));
     rustix::process::fchdir(directory).at(Step::WorkingDirectory, 1)?;
+    // Before what may raise them is given up.
+    resources::limit(&plan.limits)?;
     // As long as every path is within reach.
     let rules = plan.landlock.as_ref().map(make_rules).transpose()?;
     // A filter takes one of these: that no program gains privileges, or that this one has them.
@@ -161,6 +164,9 @@ pub(super) fn become_program(
     end.ready(terminal.map(|terminal| terminal.master.as_fd())).at(Step::Report, 0)?;
     if !end.wait() {
         sys::exit(1);
+    }
+    if plan.init.is_some() {
+        init::divide(terminal.map(|terminal| terminal.peer.as_fd()))?;
     }
     Err(execute(&plan.program))
 }

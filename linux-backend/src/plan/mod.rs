@@ -7,16 +7,18 @@ mod identity;
 mod landlock;
 mod mounts;
 mod program;
+mod resources;
 mod root;
 
 use std::{ffi::CString, fmt, path::PathBuf};
 
-use silo_isolation::{Bundle, Error, Network, Process, Result};
+use silo_isolation::{Bundle, Error, Limits, Network, Process, Result};
 
 pub(crate) use identity::Identity;
 pub(crate) use landlock::Landlock;
 pub(crate) use mounts::{DeviceNode, KernelMount, Link, MountPlan, Source, is_root};
 pub(crate) use program::Program;
+pub(crate) use resources::{ProcessLimit, Sysctl, kernels, sysctl_path};
 pub(crate) use root::RootPlan;
 use root::root_attributes;
 
@@ -56,6 +58,7 @@ pub(crate) struct Plan {
     /// What the child does, in this order. It unshares the view of its cgroup, and the clocks.
     pub(crate) unshared: Namespaces,
     pub(crate) clocks: Option<String>,
+    pub(crate) sysctls: Vec<Sysctl>,
     pub(crate) root: RootPlan,
     pub(crate) mounts: Vec<MountPlan>,
     pub(crate) devices: Vec<DeviceNode>,
@@ -78,6 +81,18 @@ pub(crate) struct ProcessPlan {
     /// `None` where all calls are permitted.
     pub(crate) filter: Option<Filter>,
     pub(crate) no_new_privileges: bool,
+    pub(crate) limits: Vec<ProcessLimit>,
+    /// That the program runs below an init process, and what that is to cover.
+    pub(crate) init: Option<Arguments>,
+    /// What goes into `/proc/self/oom_score_adj`.
+    pub(crate) oom_score_adj: Option<String>,
+}
+
+/// Where a process's arguments are in its memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Arguments {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
 }
 
 /// A file of the container's state directory that is bound into it.
@@ -152,9 +167,23 @@ impl Plan {
     pub(crate) fn new(bundle: &Bundle, facts: &Facts, policy: Policy) -> Result<Self> {
         let namespaces = Namespaces::of(bundle, facts);
         let files = mounts::state_files(bundle, facts);
+        let mut mounts = mounts::file_systems(bundle, facts, &policy)?;
+        if let Some(size) = bundle.limits.shm_size {
+            resources::set_shm_size(&mut mounts, size)?;
+        }
+        let (masked, read_only) = (policy.covered.masked, policy.covered.read_only);
+        let attributes = root_attributes(policy.no_new_privileges);
+        let process = ProcessPlan::new(&bundle.process, bundle, facts, policy)?;
+        let mut process = process.limited(&bundle.limits, facts);
+        process.init = facts.arguments.clone().filter(|_| bundle.init);
         Ok(Self {
             directories: root::directories(&bundle.root, &bundle.state_dir),
-            cgroups: cgroup::directories(bundle, facts.cgroups.as_ref()),
+            cgroups: cgroup::directories(
+                &bundle.id,
+                &bundle.limits,
+                facts.cgroups.as_ref(),
+                &facts.devices,
+            ),
             namespaces,
             id_maps: identity::maps(facts.ids),
             unshared: match facts.uptime {
@@ -163,19 +192,20 @@ impl Plan {
             },
             clocks: facts.uptime.map(clocks),
             root: RootPlan {
-                attributes: root_attributes(policy.no_new_privileges),
+                attributes,
                 ..RootPlan::new(&bundle.root, &bundle.state_dir, facts.ids)?
             },
-            mounts: mounts::file_systems(bundle, facts, &policy)?,
+            sysctls: resources::sysctls(bundle)?,
+            mounts,
             devices: mounts::devices()?,
             links: mounts::links()?,
-            masked: mounts::kernel_mounts(policy.covered.masked, facts)?,
-            read_only: mounts::kernel_mounts(policy.covered.read_only, facts)?,
+            masked: mounts::kernel_mounts(masked, facts)?,
+            read_only: mounts::kernel_mounts(read_only, facts)?,
             late_mounts: mounts::late(bundle, facts, &files)?,
             files,
             hostname: bundle.hostname.clone(),
             loopback: namespaces.contains(Namespaces::NETWORK),
-            process: ProcessPlan::new(&bundle.process, bundle, facts, policy)?,
+            process,
         })
     }
 }
@@ -195,7 +225,19 @@ impl ProcessPlan {
             landlock: Landlock::new(bundle, facts)?,
             filter: policy.filter,
             no_new_privileges: policy.no_new_privileges,
+            limits: Vec::new(),
+            init: None,
+            oom_score_adj: None,
         })
+    }
+
+    /// The same within the limits of each process.
+    pub(crate) fn limited(self, limits: &Limits, facts: &Facts) -> Self {
+        Self {
+            limits: resources::process_limits(limits, facts),
+            oom_score_adj: limits.oom_score_adj.map(|score| score.to_string()),
+            ..self
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use silo_isolation::{Isolation, Limits, Mount, MountKind, Root, Security, User};
 use silo_layers::{Digest, Lower, Platform, Snapshot};
@@ -51,10 +51,16 @@ pub(super) fn bundle() -> Bundle {
         limits: Limits {
             memory: Some(1 << 20),
             nano_cpus: Some(500_000_000),
+            cpuset_cpus: Some("0".to_owned()),
             pids: Some(7),
-            timeout: None,
+            ulimits: vec!["nofile=5:-1".parse().unwrap()],
+            oom_score_adj: Some(-7),
+            shm_size: Some(1 << 20),
+            ..Limits::default()
         },
         security: Security::default(),
+        init: true,
+        sysctls: BTreeMap::from([("net.ipv4.ip_forward".to_owned(), "1".to_owned())]),
         state_dir: "/store/containers/c0ffee/state".into(),
     }
 }
@@ -70,6 +76,9 @@ pub(super) fn facts(ids: IdSource) -> Facts {
         landlock: 0,
         uptime: Some(Uptime { monotonic: 5000, boottime: 6000 }),
         cgroups: None,
+        most_files: Some(4096),
+        devices: BTreeMap::new(),
+        arguments: Some(Arguments { start: 5, end: 9 }),
         resolv_conf: None,
         hosts: None,
         directories: [PathBuf::from("/host/data")].into(),
@@ -86,7 +95,7 @@ fn plan(bundle: &Bundle, facts: &Facts) -> Plan {
 
 #[test]
 fn the_plan_of_root() {
-    let mounts = Controller::ALL.map(|c| (c, Path::new("/cgroup").join(c.name()))).to_vec();
+    let mounts = Controller::ALL.map(|c| (c, Path::new("/cgroup").join(c.legacy_name()))).to_vec();
     let facts = Facts { cgroups: Some(Hierarchy::Legacy { mounts }), ..facts(RANGE) };
     insta::assert_debug_snapshot!(plan(&bundle(), &facts));
 }
@@ -99,7 +108,9 @@ fn the_plan_of_an_ordinary_user_with_the_hosts_network() {
         hosts: Some("127.0.0.1 localhost\n192.0.2.2 neighbour\n".to_owned()),
         ..facts(SINGLE)
     };
-    let bundle = Bundle { network: Network::Host, ..bundle() };
+    let limits = Limits { ulimits: Vec::new(), oom_score_adj: None, ..bundle().limits };
+    let sysctls = BTreeMap::new();
+    let bundle = Bundle { network: Network::Host, init: false, limits, sysctls, ..bundle() };
     insta::assert_debug_snapshot!(plan(&bundle, &facts));
 }
 

@@ -6,6 +6,7 @@
 mod capabilities;
 mod docker;
 mod paths;
+mod rlimits;
 mod strict;
 mod syscalls;
 
@@ -19,6 +20,7 @@ pub(crate) use paths::{
 use paths::{
     DOCKERS_MASKED_PATHS, DOCKERS_READ_ONLY_PATHS, FILE_SYSTEMS, MASKED_PATHS, READ_ONLY_PATHS,
 };
+pub(crate) use rlimits::RLIMITS;
 pub(crate) use syscalls::{Condition, FIRST_UNKNOWN, SYSCALLS, Verdict};
 
 use crate::seccomp::{self, Filter};
@@ -191,8 +193,9 @@ pub struct Defaults {
     pub mounts: Vec<Mounted>,
     /// What of sysfs is shown, where not all or nothing is.
     pub sysfs_parts: Vec<&'static str>,
-    /// Resource limits (setrlimit(2)) that are set; the others are the engine's own.
-    pub rlimits: Vec<&'static str>,
+    /// Resource limits (setrlimit(2)) that are set, as `NAME=SOFT:HARD`; none is above the engine's
+    /// own, and the others are those.
+    pub rlimits: Vec<String>,
     /// Bits that are taken from the modes of new files.
     pub umask: u32,
     /// Whether the root file system cannot be changed.
@@ -242,7 +245,7 @@ pub fn defaults(isolation: Isolation) -> Defaults {
             Isolation::Default => SYSFS_PARTS.to_vec(),
             Isolation::Docker | Isolation::Strict => Vec::new(),
         },
-        rlimits: Vec::new(),
+        rlimits: RLIMITS.iter().map(ToString::to_string).collect(),
         umask: UMASK,
         read_only_root: isolation == Isolation::Strict,
         no_new_privs: isolation != Isolation::Docker,

@@ -4,6 +4,7 @@
 //! but [`Strings::new`] and [`fork()`], so all else may be called between clone and exec.
 
 mod fork;
+mod init;
 mod landlock;
 mod lock;
 mod mount;
@@ -11,6 +12,7 @@ mod process;
 mod seccomp;
 
 pub(crate) use fork::{Streams, fork};
+pub(crate) use init::{SIGCHLD, block_signals, close_all, fork_plainly, kill, wait_for_signal};
 pub(crate) use landlock::{Ruleset, landlock_version, permit_beneath, restrict_self};
 pub(crate) use lock::lock_byte;
 pub(crate) use mount::{Attributes, bring_up, map_ids, set_attributes};

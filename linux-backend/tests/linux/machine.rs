@@ -19,9 +19,9 @@ use tempfile::TempDir;
 
 const BUSYBOX: &str = "/bin/busybox";
 const APPLETS: &[&str] = &[
-    "cat", "chmod", "chown", "chroot", "date", "echo", "grep", "head", "hostname", "id", "ip",
-    "ls", "mkdir", "mknod", "mount", "mv", "pwd", "readlink", "rm", "sh", "sleep", "stat", "stty",
-    "tail", "touch", "tr", "true", "tty", "umount", "unshare", "wc",
+    "cat", "chmod", "chown", "chroot", "cmp", "date", "echo", "grep", "head", "hostname", "id",
+    "ip", "ls", "mkdir", "mknod", "mount", "mv", "pwd", "readlink", "rm", "sh", "sleep", "stat",
+    "stty", "tail", "touch", "tr", "true", "tty", "umount", "unshare", "wc",
 ];
 
 /// Whether this machine can run the tests; if not, says why.
@@ -126,6 +126,8 @@ impl Machine {
             network: Network::None,
             limits: Limits::default(),
             security: Security::default(),
+            sysctls: std::collections::BTreeMap::new(),
+            init: false,
             state_dir,
         }
     }

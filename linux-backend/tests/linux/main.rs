@@ -7,10 +7,12 @@
 
 mod conformance;
 mod exec;
+mod init;
 mod isolation;
 mod isolations;
 mod lifecycle;
 mod limits;
 mod machine;
+mod resources;
 mod unprivileged;
 mod users;

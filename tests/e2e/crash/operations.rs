@@ -56,6 +56,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     on(On::Store, &["create", "--rm", "--name", "new", "guest"]),
     on(On::Store, &["rename", "old", "renamed"]),
     on(On::Store, &["rm", "old"]),
+    on(On::Store, &["update", "--pids-limit", "100", "old"]),
     on(On::Store, &["start", "-a", "old"]),
     on(On::Store, &["run", "--rm", "--name", "new", "guest"]),
     on(On::Store, &["run", "--name", "new", "guest"]),

@@ -5,10 +5,15 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use silo_engine::{Status, Summary};
-use silo_isolation::{Mount, MountKind, Network, Seccomp, Security, Users};
+use silo_isolation::{
+    Ceiling, Limits, Mount, MountKind, Network, Seccomp, Security, Throttle, Ulimit, Users,
+};
 
 /// Docker's time for what has not happened.
 const NEVER: &str = "0001-01-01T00:00:00Z";
+
+/// What /dev/shm holds where nothing else was asked for, in bytes.
+const DEFAULT_SHM_SIZE: u64 = 64 << 20;
 
 /// The container whose files are in `directory`.
 pub(super) fn describe(summary: &Summary, directory: &Path) -> Value {
@@ -75,7 +80,7 @@ fn host_config(summary: &Summary) -> Value {
         }
         MountKind::Tmpfs { .. } => None,
     });
-    json!({
+    let mut config = json!({
         "Binds": binds.collect::<Vec<_>>(),
         "NetworkMode": network(bundle.network),
         "UsernsMode": userns(security.users),
@@ -85,11 +90,50 @@ fn host_config(summary: &Summary) -> Value {
         "Isolation": security.isolation.name(),
         "AutoRemove": container.auto_remove,
         "ReadonlyRootfs": bundle.root.readonly,
-        "Memory": limits.memory.unwrap_or_default(),
-        "NanoCpus": limits.nano_cpus.unwrap_or_default(),
-        "PidsLimit": limits.pids,
         "Privileged": false,
+        "Sysctls": bundle.sysctls,
+        "Init": bundle.init,
+    });
+    if let (Value::Object(config), Value::Object(resources)) = (&mut config, resources(limits)) {
+        config.extend(resources);
+    }
+    config
+}
+
+/// Limits by Docker's names; what is not limited is 0, empty or null, as there.
+fn resources(limits: &Limits) -> Value {
+    let number = |ceiling: Option<Ceiling>| ceiling.map(Ceiling::number).unwrap_or_default();
+    let rates = |what: Throttle| -> Vec<Value> {
+        let rates = limits.device_rates.iter().filter(|rate| rate.what == what);
+        rates.map(|rate| json!({ "Path": rate.path, "Rate": rate.rate })).collect()
+    };
+    json!({
+        "Memory": limits.memory.unwrap_or_default(),
+        "MemoryReservation": limits.memory_reservation.unwrap_or_default(),
+        "MemorySwap": number(limits.memory_swap),
+        "MemorySwappiness": limits.memory_swappiness,
+        "OomKillDisable": limits.oom_kill_disable,
+        "NanoCpus": limits.nano_cpus.unwrap_or_default(),
+        "CpuShares": limits.cpu_shares.unwrap_or_default(),
+        "CpuPeriod": limits.cpu_period.unwrap_or_default(),
+        "CpuQuota": number(limits.cpu_quota),
+        "CpusetCpus": limits.cpuset_cpus.as_deref().unwrap_or_default(),
+        "CpusetMems": limits.cpuset_mems.as_deref().unwrap_or_default(),
+        "PidsLimit": limits.pids,
+        "Ulimits": limits.ulimits.iter().map(ulimit).collect::<Vec<_>>(),
+        "OomScoreAdj": limits.oom_score_adj.unwrap_or_default(),
+        "ShmSize": limits.shm_size.unwrap_or(DEFAULT_SHM_SIZE),
+        "BlkioWeight": limits.blkio_weight.unwrap_or_default(),
+        "BlkioDeviceReadBps": rates(Throttle::ReadBps),
+        "BlkioDeviceWriteBps": rates(Throttle::WriteBps),
+        "BlkioDeviceReadIOps": rates(Throttle::ReadIops),
+        "BlkioDeviceWriteIOps": rates(Throttle::WriteIops),
     })
+}
+
+fn ulimit(limit: &Ulimit) -> Value {
+    let number = |limit: Option<u64>| Ceiling::of(limit).number();
+    json!({ "Name": limit.resource.name(), "Soft": number(limit.soft), "Hard": number(limit.hard) })
 }
 
 fn mount(mount: &Mount) -> Value {

@@ -40,8 +40,10 @@ pub(crate) fn build(
         hostname,
         mounts: options.mounts.iter().map(mount).collect::<Result<_>>()?,
         network: options.network,
-        limits: options.limits,
         security: options.security.clone(),
+        limits: options.limits.clone(),
+        sysctls: options.sysctls.clone(),
+        init: options.init,
         state_dir,
     };
     validate(&bundle)?;
@@ -230,6 +232,10 @@ fn validate(bundle: &Bundle) -> Result<()> {
             let why = "two mounts have the same place";
             return Err(Error::invalid("mount", &mount.destination, why));
         }
+    }
+    for (name, value) in &bundle.sysctls {
+        no_nul("--sysctl", name)?;
+        no_nul("--sysctl", value)?;
     }
     validate_process(&bundle.process)
 }

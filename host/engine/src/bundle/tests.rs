@@ -68,8 +68,10 @@ fn bundle(options: &CreateOptions, platform: &str, config: &str) -> Result<Bundl
         hostname: options.hostname.clone().unwrap_or_else(|| "box".to_owned()),
         mounts: options.mounts.iter().map(mount).collect::<Result<_>>()?,
         network: options.network,
-        limits: options.limits,
         security: options.security.clone(),
+        limits: options.limits.clone(),
+        sysctls: options.sysctls.clone(),
+        init: options.init,
         state_dir: "/s".into(),
     };
     validate(&bundle)?;

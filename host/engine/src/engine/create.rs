@@ -100,7 +100,7 @@ fn limit_processes(backend: &dyn IsolationBackend, bundle: &mut Bundle) {
 }
 
 /// Tells everything at once that the backend cannot honour.
-fn admit(backend: &dyn IsolationBackend, bundle: &Bundle) -> Result<()> {
+pub(super) fn admit(backend: &dyn IsolationBackend, bundle: &Bundle) -> Result<()> {
     let refused = backend.admit(bundle);
     if refused.is_empty() {
         return Ok(());

@@ -4,7 +4,10 @@ mod copy;
 mod create;
 mod files;
 mod health;
+mod update;
 mod watch;
+
+pub(crate) use update::changed;
 
 use std::{path::Path, sync::Arc, time::Duration};
 

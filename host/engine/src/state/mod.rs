@@ -30,6 +30,7 @@ use std::{
 };
 
 use serde::de::DeserializeOwned;
+use silo_isolation::Limits;
 
 pub(crate) use self::{
     durable::{Durability, replace, replace_on_full_disk, sync_parent},
@@ -167,6 +168,14 @@ impl Containers {
     /// What container `id` is.
     pub(crate) fn load(&self, id: &str) -> Result<Container> {
         Self::read(id, &self.config_path(id))?.ok_or_else(|| Error::NotFound(short(id).to_owned()))
+    }
+
+    /// Writes what container `id` may use up, whatever its name is by now. Its lock is the caller's.
+    pub(crate) fn save_limits(&self, id: &str, limits: &Limits) -> Result<()> {
+        let _lock = self.lock_names()?;
+        let mut container = self.load(id)?;
+        container.bundle.limits = limits.clone();
+        self.rewrite(&container, self.durability(id))
     }
 
     /// How container `id` fares, as it was written last.

@@ -37,6 +37,8 @@ pub(crate) fn container(id: &str, name: &str) -> Container {
             network: Network::None,
             limits: Limits::default(),
             security: Security::default(),
+            sysctls: std::collections::BTreeMap::new(),
+            init: false,
             state_dir: "/s".into(),
         },
     }

@@ -15,6 +15,7 @@ use super::{
     copies, exec,
     guest::{Guest, Member, Peer},
     streams::spawn,
+    update,
 };
 use crate::{
     Attach, Error, Failure, Result,
@@ -165,6 +166,7 @@ fn answer(guest: &Guest, mut incoming: Incoming, peer: &Peer, request: Request) 
         }
         Request::Pause => Some(changed(guest.pause()?)),
         Request::Unpause => Some(changed(guest.unpause()?)),
+        Request::Update(change) => update::update(guest, &change)?,
         Request::Hold => return hold(guest, incoming, peer),
         Request::Follow => {
             follow(guest, peer);

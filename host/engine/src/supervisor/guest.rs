@@ -17,6 +17,7 @@ use super::{
     exec::Sessions,
     standstill::{Note, Standstill},
     streams::spawn,
+    update::Record,
 };
 use crate::{
     Attach, Result, Stream,
@@ -97,10 +98,18 @@ pub(super) struct Guest {
     pub(super) sessions: Sessions,
     /// Copies from and to its files.
     pub(super) copies: Copies,
+    /// What the container is.
+    pub(super) record: Record,
 }
 
 impl Guest {
-    pub(super) fn new(sandbox: Box<dyn Sandbox>, log: LogWriter, input: Input, note: Note) -> Self {
+    pub(super) fn new(
+        sandbox: Box<dyn Sandbox>,
+        log: LogWriter,
+        input: Input,
+        note: Note,
+        record: Record,
+    ) -> Self {
         Self {
             sandbox: RwLock::new(Some(sandbox)),
             stdin: Mutex::new(None),
@@ -114,6 +123,7 @@ impl Guest {
             standstill: Mutex::new(Standstill::new(note)),
             sessions: Sessions::default(),
             copies: Copies::default(),
+            record,
         }
     }
 

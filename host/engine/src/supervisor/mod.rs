@@ -20,6 +20,7 @@ mod exec;
 mod guest;
 mod standstill;
 mod streams;
+mod update;
 
 use std::{fs::File, path::Path, sync::Arc, time::Duration};
 
@@ -32,6 +33,7 @@ use self::{
     guest::{Guest, Input, Member, Peer},
     standstill::Note,
     streams::{Outputs, Streams},
+    update::Record,
 };
 use crate::{
     Attach, Container, Error, Failure, Result, State, Status,
@@ -150,7 +152,12 @@ impl Supervisor {
                 let timeout = self.container.bundle.limits.timeout;
                 let typed_once = attach.stdin && !self.container.bundle.process.terminal;
                 let input = if typed_once { Input::Once } else { Input::Open };
-                let guest = Guest::new(sandbox, log, input, self.note());
+                let record = Record::new(
+                    self.containers.clone(),
+                    self.container.clone(),
+                    Arc::clone(&self.backend),
+                );
+                let guest = Guest::new(sandbox, log, input, self.note(), record);
                 Ok(Started { guest, streams, listener, timeout })
             }
             Err(error) => {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use silo_engine::{Attach, Control, CreateOptions, Error, LogOptions, Status};
-use silo_isolation::Signal;
+use silo_isolation::{Limits, Signal};
 
 use crate::support::{Fixture, Test, finish, options};
 
@@ -24,6 +24,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_timeout_ends_a_container", timeout),
     ("a_missing_program_is_told_with_its_exit_code_and_leaves_a_record", missing_program),
     ("what_the_backend_refuses_is_told_at_once_and_leaves_nothing", refused),
+    ("limits_are_changed_whether_the_container_runs_or_not", update),
     ("logs_keep_streams_apart_and_follow_to_the_end", logs),
     ("everyone_who_waits_hears_the_end", wait_together),
     ("many_engines_run_one_image_at_once", many),
@@ -45,6 +46,23 @@ fn attached(f: &Fixture) {
     assert_eq!((exit.code(), stderr.as_str()), (0, "oops\n"));
     let (exit, ..) = finish(f.engine.run(&options(&["exit", "7"]), Attach::OUTPUT).unwrap());
     assert_eq!(exit.code(), 7);
+}
+
+fn update(f: &Fixture) {
+    let id = f.detached(&["sleep"]);
+    let pids = |pids| Limits { pids: Some(pids), ..Limits::default() };
+    let held = || f.engine.inspect(&id).unwrap().container.bundle.limits.pids;
+    f.engine.update(&id, &pids(50)).unwrap();
+    assert_eq!(held(), Some(50));
+    let refused = Limits { memory: Some(1 << 20), ..pids(60) };
+    f.engine.update(&id, &refused).unwrap_err();
+    assert_eq!(held(), Some(50));
+    f.engine.stop(&id, None, Duration::ZERO).unwrap();
+    f.another().update(&id, &pids(70)).unwrap();
+    assert_eq!(held(), Some(70));
+    assert!(matches!(f.engine.update(&id, &refused), Err(Error::Refused { .. })));
+    assert!(matches!(f.engine.update("nobody", &pids(1)), Err(Error::NotFound(_))));
+    assert_eq!(held(), Some(70));
 }
 
 fn stdin(f: &Fixture) {

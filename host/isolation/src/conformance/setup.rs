@@ -79,6 +79,8 @@ impl<'a> Setup<'a> {
             network: Network::None,
             limits: Limits::default(),
             security: Security::default(),
+            sysctls: BTreeMap::new(),
+            init: false,
             state_dir,
         })
     }

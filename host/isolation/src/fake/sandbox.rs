@@ -9,7 +9,10 @@ use std::{
 use silo_layers::copy::GuestFiles;
 
 use super::Files;
-use crate::{Error, Exit, ExitStatus, LiveFiles, Process, Result, Sandbox, Signal, Stats, Stdio};
+use crate::{
+    Adjust, Error, Exit, ExitStatus, Limits, LiveFiles, Process, Result, Sandbox, Signal, Stats,
+    Stdio,
+};
 
 /// The guest was ended from outside, or its streams are gone.
 #[derive(Debug)]
@@ -182,10 +185,21 @@ impl Sandbox for ThreadSandbox {
         Some(self)
     }
 
+    fn limits(&self) -> Option<&dyn Adjust> {
+        Some(self)
+    }
+
     fn delete(self: Box<Self>) -> Result<()> {
         self.life.end(ExitStatus::Signaled(Signal::KILL));
         // A guest that computes looks at its life now and then; the pipes close when it does.
         drop(self.take_guest());
+        Ok(())
+    }
+}
+
+impl Adjust for ThreadSandbox {
+    fn adjust(&self, _: &Limits) -> Result<()> {
+        // Of those that it admits it holds none.
         Ok(())
     }
 }

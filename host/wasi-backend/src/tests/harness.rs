@@ -76,6 +76,8 @@ impl Container {
             network: Network::None,
             limits: Limits::default(),
             security: Security::default(),
+            sysctls: std::collections::BTreeMap::new(),
+            init: false,
             state_dir: path("state"),
         };
         Self { dir, bundle, stdin: None, backend: WasiBackend::new(cache()) }
