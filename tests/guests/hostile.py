@@ -1,7 +1,10 @@
 """What a guest should not be able to do, tried. Prints a line for each thing that worked.
 
+usage: hostile.py FILE PORT SOCKET    tries what it can; FILE, PORT and the abstract SOCKET are the host's
+       hostile.py                     calls every system call, and prints the numbers that got through
+
 Changes nothing of the host should all of it work: clocks are set to what they show, kernel settings are
-opened and not written, programs that might not come back run in a child.
+opened and not written. Everything is tried in a child.
 """
 
 import ctypes
@@ -19,7 +22,8 @@ import time
 libc = ctypes.CDLL(None, use_errno=True)
 NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET, NEWTIME = (
     0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000, 0x80)
-KILLED = 255
+# Of the host: a file, a port of its loopback and an abstract socket, which somebody listens on.
+FILE, PORT, SOCKET = (sys.argv[1:] + ["/nowhere", "1", "nowhere"])[:3]
 
 
 def syscall(number, *args):
@@ -121,7 +125,7 @@ def leaves_chroot():
     for _ in range(64):
         os.chdir("..")
     os.chroot(".")
-    return os.path.exists(sys.argv[1])
+    return os.path.exists(FILE)
 
 
 def runs_32_bit():
@@ -168,7 +172,8 @@ PROBES = {
     "io_uring_setup": call(425, 1, ctypes.create_string_buffer(120)),
     "add_key": call(248, b"user", b"x", b"x", 1, -3),
     "keyctl": call(250, 0, -3, 0),
-    "ptrace(parent)": call(101, 16, os.getpid(), 0, 0),
+    # Seized, it goes on.
+    "ptrace(parent)": call(101, 0x4206, os.getpid(), 0, 0),
     "process_vm_readv": call(310, os.getpid(), None, 0, None, 0, 0),
     "kcmp": call(312, os.getpid(), os.getpid(), 0, 0, 0),
     "pidfd_getfd": lambda: syscall(438, syscall(434, os.getpid(), 0), 0, 0) >= 0,
@@ -203,11 +208,11 @@ PROBES = {
     "AF_XDP": sockets(44, socket.SOCK_RAW),
     "mknod(block)": makes_device(0o060000, 8, 0),
     "mknod(kmsg)": makes_device(0o020000, 1, 11),
-    "host's loopback": reaches(socket.AF_INET, ("127.0.0.1", int(sys.argv[2]))),
-    "host's abstract socket": reaches(socket.AF_UNIX, "\0" + sys.argv[3]),
-    "host's file by /proc/1/root": lambda: os.path.exists("/proc/1/root" + sys.argv[1]),
+    "host's loopback": reaches(socket.AF_INET, ("127.0.0.1", int(PORT))),
+    "host's abstract socket": reaches(socket.AF_UNIX, "\0" + SOCKET),
+    "host's file by /proc/1/root": lambda: os.path.exists("/proc/1/root" + FILE),
     "host's file by a descriptor": lambda: any(
-        os.path.exists(f"/proc/self/fd/{fd}/..{sys.argv[1]}") for fd in os.listdir("/proc/self/fd")),
+        os.path.exists(f"/proc/self/fd/{fd}/..{FILE}") for fd in os.listdir("/proc/self/fd")),
 }
 
 WRITTEN = """/proc/sys/kernel/core_pattern /proc/sys/kernel/modprobe /proc/sys/vm/panic_on_oom /proc/sysrq-trigger
@@ -245,4 +250,4 @@ def sweep():
             print(number, flush=True)
 
 
-main() if len(sys.argv) > 2 else sweep()
+main() if len(sys.argv) > 1 else sweep()
