@@ -32,7 +32,7 @@ pub(crate) fn help(plan: &Plan, pid: i32, setup: &Setup) -> Result<(), Broken> {
         return Ok(());
     }
     map_ids(&plan.id_maps, pid).map_err(Broken::Failed)?;
-    limit(&plan.process, pid).map_err(Broken::Failed)?;
+    raise_limits(&plan.process, pid).map_err(Broken::Failed)?;
     setup.give(None)?;
     let Some(first) = plan.root.outside else { return Ok(()) };
     let users = open_users(pid).at(Step::MapIds, plan.id_maps.len()).map_err(Broken::Failed)?;
@@ -55,11 +55,13 @@ fn map_ids(maps: &[IdMap], pid: i32) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Gives the child limits beyond its own while it cannot: it then finds them as they are to be.
-fn limit(process: &ProcessPlan, pid: i32) -> Result<(), Failure> {
+/// Raises the child's limits, which itself may not. It lowers them when it needs no more.
+fn raise_limits(process: &ProcessPlan, pid: i32) -> Result<(), Failure> {
     for (index, limit) in process.limits.iter().enumerate() {
-        rustix::process::prlimit(Pid::from_raw(pid), limit.resource, limit.limit)
-            .at(Step::SetLimit, index)?;
+        if let Some(raised) = limit.raised() {
+            rustix::process::prlimit(Pid::from_raw(pid), limit.resource, raised)
+                .at(Step::SetLimit, index)?;
+        }
     }
     if let Some(score) = &process.oom_score_adj {
         let written = fs::write(format!("/proc/{pid}/oom_score_adj"), score);

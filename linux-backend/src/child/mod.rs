@@ -121,8 +121,8 @@ impl Joining<'_> {
         // No process of the sandbox may look into this one, which is still the engine.
         process::hide().at(Step::JoinNamespaces, 1)?;
         join_cgroups(self.cgroups)?;
-        // As long as this process may raise them: the one that it clones has them, too.
-        resources::limit(&self.plan.limits)?;
+        // As long as this process may: the one that it clones has them, too.
+        resources::raise(&self.plan.limits)?;
         rustix::thread::move_into_thread_name_spaces(self.first, self.namespaces)
             .at(Step::JoinNamespaces, 0)?;
         if self.namespaces.bits() & Namespaces::USER.0 != 0 {

@@ -27,6 +27,16 @@ pub(super) fn set_sysctls(sysctls: &[Sysctl]) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Raises the limits of this process as high as the program's are to be.
+pub(super) fn raise(limits: &[ProcessLimit]) -> Result<(), Failure> {
+    for (index, limit) in limits.iter().enumerate() {
+        if let Some(raised) = limit.raised() {
+            rustix::process::setrlimit(limit.resource, raised).at(Step::SetLimit, index)?;
+        }
+    }
+    Ok(())
+}
+
 /// Limits this process, as long as it may raise hard limits if at all.
 pub(super) fn limit(limits: &[ProcessLimit]) -> Result<(), Failure> {
     for (index, limit) in limits.iter().enumerate() {

@@ -16,6 +16,16 @@ pub(crate) struct ProcessLimit {
     pub(crate) limit: Rlimit,
 }
 
+impl ProcessLimit {
+    /// The limit of this process, as high as that of the program is to be; `None` where it is as
+    /// high already.
+    pub(crate) fn raised(&self) -> Option<Rlimit> {
+        let own = rustix::process::getrlimit(self.resource);
+        let exceeds = own.maximum.is_some_and(|own| self.limit.maximum.is_none_or(|it| it > own));
+        exceeds.then_some(Rlimit { maximum: self.limit.maximum, ..own })
+    }
+}
+
 /// A file of /proc/sys and what it is to hold.
 #[derive(Debug)]
 pub(crate) struct Sysctl {

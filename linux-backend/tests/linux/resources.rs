@@ -31,6 +31,15 @@ fn each_process_has_the_limits_that_it_is_given() {
     assert_both(&Limits { ulimits, ..Limits::default() }, show, "50\n60\n1\n2\n1024\n");
 }
 
+#[test]
+fn few_descriptors_are_enough_for_a_container_to_start() {
+    if !is_able() {
+        return;
+    }
+    let ulimits = vec!["nofile=3:3".parse().unwrap()];
+    assert_both(&Limits { ulimits, ..Limits::default() }, "ulimit -n", "3\n");
+}
+
 /// Asserts that a guest within `limits` prints this, as its first process and as one that joins.
 fn assert_both(limits: &Limits, line: &str, expected: &str) {
     let machine = Machine::new();
