@@ -97,9 +97,9 @@ def terminal(request):
     return act
 
 
-def makes_device(kind, major, minor):
+def makes_device(folder, kind, major, minor):
     def act():
-        path = "/dev/shm/device"
+        path = f"{folder}/device-{major}-{minor}"
         os.mknod(path, kind | 0o666, os.makedev(major, minor))
         return os.open(path, os.O_RDONLY) >= 0
     return act
@@ -206,8 +206,11 @@ PROBES = {
     "netlink(xfrm)": sockets(socket.AF_NETLINK, socket.SOCK_RAW, 6),
     "netlink(uevent)": sockets(socket.AF_NETLINK, socket.SOCK_RAW, 15),
     "AF_XDP": sockets(44, socket.SOCK_RAW),
-    "mknod(block)": makes_device(0o060000, 8, 0),
-    "mknod(kmsg)": makes_device(0o020000, 1, 11),
+    "mknod(block)": makes_device("/dev", 0o060000, 8, 0),
+    "mknod(kmsg)": makes_device("/dev", 0o020000, 1, 11),
+    "mknod(zero in /dev)": makes_device("/dev", 0o020000, 1, 5),
+    "mknod(zero in /dev/shm)": makes_device("/dev/shm", 0o020000, 1, 5),
+    "mknod(zero in /)": makes_device("", 0o020000, 1, 5),
     "host's loopback": reaches(socket.AF_INET, ("127.0.0.1", int(PORT))),
     "host's abstract socket": reaches(socket.AF_UNIX, "\0" + SOCKET),
     "host's file by /proc/1/root": lambda: os.path.exists("/proc/1/root" + FILE),

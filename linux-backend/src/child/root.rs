@@ -6,7 +6,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, FileType, Mode, OFlags},
+    fs::{CWD, FileType, Mode, OFlags},
     io::Errno,
     mount::{
         FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags,
@@ -19,7 +19,7 @@ use super::{
     target::{self, Kind},
 };
 use crate::{
-    plan::{Anchor, DeviceNode, KernelMount, MountPlan, Namespaces, Plan, RootPlan, Source},
+    plan::{Anchor, DeviceNode, KernelMount, MountPlan, Plan, RootPlan, Source},
     protocol::{At as _, ChildEnd, Failure, Step},
     sys::{self, Attributes},
 };
@@ -266,25 +266,14 @@ fn attach_at(mount: &OwnedFd, directory: BorrowedFd<'_>, path: &CStr) -> Result<
 /// out of everyone's reach, so names in it are what they seem.
 fn fill_dev(plan: &Plan, anchors: &Anchors) -> Result<(), Failure> {
     let dev = anchors.get(Anchor::Dev).at(Step::MakeDevice, 0)?;
-    let bind = plan.namespaces.contains(Namespaces::USER);
     for (index, device) in plan.devices.iter().enumerate() {
-        let made = if bind { bind_device(dev, device) } else { make_device(dev, device) };
-        made.at(Step::MakeDevice, index)?;
+        bind_device(dev, device).at(Step::MakeDevice, index)?;
     }
     for (index, link) in plan.links.iter().enumerate() {
         rustix::fs::symlinkat(link.target.as_c_str(), dev, link.name.as_c_str())
             .at(Step::MakeLink, index)?;
     }
     Ok(())
-}
-
-fn make_device(dev: BorrowedFd<'_>, device: &DeviceNode) -> Result<(), Errno> {
-    let (major, minor) = device.number;
-    let mode = Mode::from_raw_mode(0o666);
-    let number = rustix::fs::makedev(major, minor);
-    rustix::fs::mknodat(dev, device.name.as_c_str(), FileType::CharacterDevice, mode, number)?;
-    // The umask took bits from what mknod was given.
-    rustix::fs::chmodat(dev, device.name.as_c_str(), mode, AtFlags::empty())
 }
 
 fn bind_device(dev: BorrowedFd<'_>, device: &DeviceNode) -> Result<(), Errno> {

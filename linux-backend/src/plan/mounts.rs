@@ -39,12 +39,11 @@ pub(crate) enum Source {
     Part { of: Anchor, path: CString },
 }
 
-/// A character device in /dev, readable and writable by all.
+/// A device of the host's in the container's /dev.
 #[derive(Debug)]
 pub(crate) struct DeviceNode {
     pub(crate) name: CString,
-    pub(crate) number: (u32, u32),
-    /// The host's own, bound where this process may not make one.
+    /// Its path on the host.
     pub(crate) host: CString,
 }
 
@@ -142,12 +141,8 @@ fn new(kind: &str, options: &[MountOption], facts: &Facts) -> Result<Source> {
 pub(super) fn devices() -> Result<Vec<DeviceNode>> {
     DEVICES
         .iter()
-        .map(|device| {
-            Ok(DeviceNode {
-                name: c_string(device.name)?,
-                number: device.number,
-                host: c_string(device.host)?,
-            })
+        .map(|name| {
+            Ok(DeviceNode { name: c_string(*name)?, host: c_string(format!("/dev/{name}"))? })
         })
         .collect()
 }

@@ -239,7 +239,7 @@ pub fn defaults(isolation: Isolation) -> Defaults {
         compatible_syscalls: calls.compatible.as_deref().map_or(0, permitted),
         masked_paths: full(covered.masked),
         readonly_paths: full(covered.read_only),
-        devices: DEVICES.iter().map(|device| device.name).collect(),
+        devices: DEVICES.to_vec(),
         mounts: file_systems(isolation).into_iter().map(FileSystem::describe).collect(),
         sysfs_parts: match isolation {
             Isolation::Default => SYSFS_PARTS.to_vec(),

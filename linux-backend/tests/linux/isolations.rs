@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs};
 
-use silo_isolation::{Bundle, Isolation, Mount, MountKind, Process, Seccomp, Stdio, User};
+use silo_isolation::{Bundle, Isolation, Mount, MountKind, Process, Seccomp, Stdio, User, Users};
 
 use crate::machine::{Machine, is_able, is_root, output, process, read, run, start};
 
@@ -112,6 +112,30 @@ fn a_capability_that_is_added_works_inside_and_nowhere_else() {
     let mut bundle = machine.shell("date -s @$(date +%s) 2>&1 >/dev/null");
     bundle.security.add_capabilities = vec!["ALL".to_owned()];
     assert_eq!(output(&bundle), "date: can't set date: Operation not permitted\n");
+}
+
+#[test]
+fn a_device_that_a_guest_makes_opens_nothing() {
+    if !is_able() || !is_root() {
+        return;
+    }
+    let machine = Machine::new();
+    // The host's /dev/zero.
+    let line = "for path in /dev/x /dev/shm/x /x /s/x; do \
+                mknod $path c 1 5 || echo unmade; head -c 1 $path; done";
+    for isolation in [Isolation::Default, Isolation::Docker] {
+        let mut bundle = isolated(&machine, isolation, line);
+        bundle.security.users = Some(Users::Host);
+        bundle.security.add_capabilities = vec!["MKNOD".to_owned()];
+        let tmpfs = MountKind::Tmpfs { size: None, mode: None };
+        bundle.mounts = vec![Mount { destination: "/s".to_owned(), kind: tmpfs, readonly: false }];
+        let ran = run(&bundle);
+        assert_eq!(
+            (ran.out.as_str(), ran.err.matches("Permission denied").count()),
+            ("", 4),
+            "{ran:?}"
+        );
+    }
 }
 
 #[test]
