@@ -25,6 +25,8 @@ enum UsersArg {
     Auto,
     /// The host's: root inside is root outside
     Host,
+    /// Its own, but you are yourself inside
+    KeepId,
 }
 
 /// What is asked of the isolation.
@@ -39,8 +41,9 @@ pub(crate) struct SecurityArgs {
         hide_possible_values = true
     )]
     isolation: IsolationArg,
-    /// Whose users those in the container are: its own (auto), or the host's
-    #[arg(long, value_enum, value_name = "auto|host", hide_possible_values = true)]
+    /// Whose users those in the container are: its own (auto), the host's, or its own with you in it
+    /// as yourself (keep-id, for ordinary users)
+    #[arg(long, value_enum, value_name = "auto|host|keep-id", hide_possible_values = true)]
     userns: Option<UsersArg>,
     /// Give user 0 a capability, for example `NET_RAW`, or ALL
     #[arg(long, value_name = "CAPABILITY")]
@@ -66,6 +69,7 @@ impl SecurityArgs {
             users: self.userns.map(|users| match users {
                 UsersArg::Auto => Users::Own,
                 UsersArg::Host => Users::Host,
+                UsersArg::KeepId => Users::Kept,
             }),
             add_capabilities: self.cap_add.clone(),
             drop_capabilities: self.cap_drop.clone(),

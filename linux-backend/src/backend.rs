@@ -9,7 +9,7 @@ use std::{
 
 use silo_isolation::{
     Barrier, Bundle, Error, Isolation, IsolationBackend, MountKind, Network, Refusal, Result,
-    Sandbox, Stdio, TerminalSize, Users,
+    Sandbox, Security, Stdio, TerminalSize, Users,
 };
 use silo_layers::Platform;
 
@@ -17,7 +17,7 @@ use crate::{
     cgroup::{self, Cgroup},
     child::{First, Streams},
     explain,
-    facts::{Facts, is_privileged},
+    facts::{Facts, is_privileged, own_ids},
     guest::Guest,
     outside,
     plan::{Plan, StateFile, is_root},
@@ -180,15 +180,23 @@ fn admit(bundle: &Bundle, privileged: bool) -> Vec<Refusal> {
     if bundle.security.isolation == Isolation::Strict && bundle.network != Network::None {
         refusals.push(refuse("--network", "the isolation `strict` has none".to_owned()));
     }
+    if bundle.security.users == Some(Users::Kept) && privileged {
+        let why =
+            "it keeps the id of an ordinary user who runs silo; root's containers have ids of \
+                   their own, and files in volumes the ids that they have on the host"
+                .to_owned();
+        refusals.push(refuse("--userns keep-id", why));
+    }
     if bundle.security.users == Some(Users::Host) && !privileged {
         let why = "without root, nothing can be set up but in a user namespace".to_owned();
         refusals.push(refuse("--userns host", why));
     }
     if let Some(user) = &bundle.process.user
         && !privileged
-        && (user.uid, user.gid) != (0, 0)
+        && (user.uid, user.gid) != only_user(&bundle.security)
     {
-        let why = "without root there is only user 0 inside, which is you outside".to_owned();
+        let (uid, _) = only_user(&bundle.security);
+        let why = format!("without root there is only user {uid} inside, which is you outside");
         refusals.push(refuse(&format!("the user {}:{}", user.uid, user.gid), why));
     }
     for mount in &bundle.mounts {
@@ -205,6 +213,11 @@ fn admit(bundle: &Bundle, privileged: bool) -> Vec<Refusal> {
     refusals.extend(cgroup::refusals(&bundle.limits));
     refusals.extend(resources::refusals(bundle, privileged));
     refusals
+}
+
+/// Who there is in an ordinary user's container.
+fn only_user(security: &Security) -> (u32, u32) {
+    if security.users == Some(Users::Kept) { own_ids() } else { (0, 0) }
 }
 
 fn barriers() -> Vec<Barrier> {

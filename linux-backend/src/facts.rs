@@ -22,8 +22,9 @@ pub(crate) enum IdSource {
     Host,
     /// 0 to 65,535 inside are as many from `first` on outside, which are nobody's.
     Range { first: u32 },
-    /// 0 inside is whoever this process is outside, and there is nobody else.
-    Single { uid: u32, gid: u32 },
+    /// One user inside is whoever this process is outside, and there is nobody else: 0, or the one of the
+    /// same number.
+    Single { uid: u32, gid: u32, kept: bool },
 }
 
 impl IdSource {
@@ -31,9 +32,18 @@ impl IdSource {
         self != Self::Host
     }
 
-    /// Whether there is anybody but user 0.
+    /// Whether there is more than one user.
     pub(crate) const fn has_others(self) -> bool {
         !matches!(self, Self::Single { .. })
+    }
+
+    /// The user and group that own the container's files, and that its programs run as unless told
+    /// otherwise.
+    pub(crate) const fn owner(self) -> (u32, u32) {
+        match self {
+            Self::Single { uid, gid, kept: true } => (uid, gid),
+            _ => (0, 0),
+        }
     }
 }
 
@@ -81,10 +91,10 @@ impl Facts {
         let ids = match (&lease, users) {
             (Some(lease), _) => IdSource::Range { first: lease.first },
             (None, Users::Host) => IdSource::Host,
-            (None, Users::Own) => IdSource::Single {
-                uid: rustix::process::geteuid().as_raw(),
-                gid: rustix::process::getegid().as_raw(),
-            },
+            (None, Users::Own | Users::Kept) => {
+                let (uid, gid) = own_ids();
+                IdSource::Single { uid, gid, kept: users == Users::Kept }
+            }
         };
         let limited = cgroup::is_limited(&bundle.limits);
         let shared =
@@ -120,6 +130,11 @@ pub(crate) fn is_privileged() -> bool {
             .is_ok_and(|map| map.split_ascii_whitespace().eq(["0", "0", "4294967295"]))
     };
     rustix::process::geteuid().is_root() && all_ids()
+}
+
+/// This process's effective user and group.
+pub(crate) fn own_ids() -> (u32, u32) {
+    (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
 }
 
 fn uptime() -> Option<Uptime> {

@@ -62,6 +62,10 @@ pub enum Users {
     Own,
     /// The host's, by the same numbers: root inside is root outside.
     Host,
+    /// Its own, but for one: whoever runs it is the same inside, by the same number, and the guest is
+    /// that user unless another is named.
+    #[serde(rename = "keep-id")]
+    Kept,
 }
 
 /// Which system calls a guest may make.

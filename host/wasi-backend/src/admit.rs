@@ -31,8 +31,8 @@ pub(crate) fn refusals(bundle: &Bundle) -> Vec<Refusal> {
     if security.isolation == Isolation::Docker {
         refuse("--isolation docker", "Docker's is about Linux programs");
     }
-    if security.users == Some(Users::Host) {
-        refuse("--userns host", "WASI has no users");
+    if matches!(security.users, Some(Users::Host | Users::Kept)) {
+        refuse("--userns", "WASI has no users");
     }
     if !security.add_capabilities.is_empty() {
         refuse("--cap-add", "WASI has no capabilities of users");

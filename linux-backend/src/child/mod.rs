@@ -68,7 +68,7 @@ impl First<'_> {
         }
         resources::set_oom_score(plan.process.oom_score_adj.as_deref())?;
         if in_user_namespace {
-            process::become_root_inside()?;
+            process::become_owner(&plan.process.identity)?;
         }
         resources::set_sysctls(&plan.sysctls)?;
         let (directory, terminal) = root::enter(plan, self.streams, self.end)?;
@@ -126,7 +126,7 @@ impl Joining<'_> {
         rustix::thread::move_into_thread_name_spaces(self.first, self.namespaces)
             .at(Step::JoinNamespaces, 0)?;
         if self.namespaces.bits() & Namespaces::USER.0 != 0 {
-            process::become_root_inside()?;
+            process::become_owner(&self.plan.identity)?;
         }
         let cloned =
             sys::clone(Where::Sibling, || self.become_program()).at(Step::CloneInside, 0)?;

@@ -113,10 +113,10 @@ pub(super) fn hide() -> Result<(), Errno> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
 }
 
-/// Becomes user and group 0 of the user namespace that this process is in, as whom it makes all
-/// that the container finds. It has nobody's ids before.
-pub(super) fn become_root_inside() -> Result<(), Failure> {
-    let (user, group) = (Uid::ROOT, Gid::ROOT);
+/// Becomes the user of its namespace who makes all that the container finds. It may have had nobody's
+/// ids before.
+pub(super) fn become_owner(identity: &Identity) -> Result<(), Failure> {
+    let (user, group) = identity.owner;
     rustix::thread::set_thread_res_gid(group, group, group).at(Step::SetGroup, 0)?;
     rustix::thread::set_thread_res_uid(user, user, user).at(Step::SetUser, 0)
 }

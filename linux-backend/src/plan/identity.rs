@@ -12,6 +12,8 @@ use crate::{facts::IdSource, ids, policy::Policy};
 /// The ids and capabilities of a process.
 #[derive(Debug)]
 pub(crate) struct Identity {
+    /// Who makes what the container finds.
+    pub(crate) owner: (Uid, Gid),
     pub(crate) user: Uid,
     pub(crate) group: Gid,
     /// Supplementary groups, or `None` where the process may not set any.
@@ -24,9 +26,15 @@ pub(crate) struct Identity {
 
 impl Identity {
     pub(super) fn new(user: Option<&User>, ids: IdSource, policy: &Policy) -> Self {
-        let user = user.cloned().unwrap_or_default();
+        let owner = ids.owner();
+        let user = user.cloned().unwrap_or_else(|| User {
+            uid: owner.0,
+            gid: owner.1,
+            additional_gids: Vec::new(),
+        });
         let bounding = CapabilitySet::from_bits_retain(policy.capabilities.0);
         Self {
+            owner: (Uid::from_raw(owner.0), Gid::from_raw(owner.1)),
             user: Uid::from_raw(user.uid),
             group: Gid::from_raw(user.gid),
             // With a single id mapped, no other group exists inside, and setgroups is denied.
@@ -48,10 +56,13 @@ pub(super) fn maps(ids: IdSource) -> Vec<IdMap> {
             let range = format!("0 {first} {}", ids::SIZE);
             vec![map("uid_map", &range), map("gid_map", &range)]
         }
-        IdSource::Single { uid, gid } => vec![
-            map("setgroups", "deny"),
-            map("uid_map", &format!("0 {uid} 1")),
-            map("gid_map", &format!("0 {gid} 1")),
-        ],
+        IdSource::Single { uid, gid, .. } => {
+            let (user, group) = ids.owner();
+            vec![
+                map("setgroups", "deny"),
+                map("uid_map", &format!("{user} {uid} 1")),
+                map("gid_map", &format!("{group} {gid} 1")),
+            ]
+        }
     }
 }

@@ -67,7 +67,7 @@ pub(super) fn bundle() -> Bundle {
 
 const HOST: IdSource = IdSource::Host;
 pub(super) const RANGE: IdSource = IdSource::Range { first: 1_000_000_000 };
-const SINGLE: IdSource = IdSource::Single { uid: 1000, gid: 1000 };
+const SINGLE: IdSource = IdSource::Single { uid: 1000, gid: 1000, kept: false };
 
 pub(super) fn facts(ids: IdSource) -> Facts {
     Facts {

@@ -126,3 +126,27 @@ fn the_clocks_start_with_the_container() {
     let hosts: f64 = hosts.split(' ').next().unwrap().parse().unwrap();
     assert!(seconds < hosts && seconds < 60.0, "{seconds} of {hosts}");
 }
+
+#[test]
+fn an_ordinary_user_can_stay_who_they_are() {
+    if !is_able() || is_root() {
+        return;
+    }
+    let machine = Machine::new();
+    let volume = machine.path("volume");
+    fs::create_dir(&volume).unwrap();
+    let mut bundle = machine.shell(
+        "id -u; id -g; grep CapEff /proc/self/status; echo x > /v/made; stat -c %u /v/made /greeting",
+    );
+    bundle.security.users = Some(Users::Kept);
+    bundle.process.user = None;
+    bundle.mounts = vec![Mount {
+        destination: "/v".to_owned(),
+        kind: MountKind::Bind { source: volume.clone() },
+        readonly: false,
+    }];
+    let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+    let expected = format!("{uid}\n{gid}\nCapEff:\t0000000000000000\n{uid}\n{uid}\n");
+    assert_eq!(output(&bundle), expected);
+    assert_eq!(owner(&volume.join("made")), (uid, gid));
+}

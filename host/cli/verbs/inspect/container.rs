@@ -156,6 +156,7 @@ fn userns(users: Option<Users>) -> &'static str {
     match users {
         None | Some(Users::Own) => "",
         Some(Users::Host) => "host",
+        Some(Users::Kept) => "keep-id",
     }
 }
 

@@ -5,7 +5,7 @@ mod users;
 use std::{collections::BTreeSet, path::PathBuf};
 
 use oci_spec::image::Config;
-use silo_isolation::{Bundle, Isolation, Mount, Process, Root};
+use silo_isolation::{Bundle, Isolation, Mount, Process, Root, Users};
 use silo_layers::{Image, Platform, Snapshot};
 
 pub(crate) use self::users::Accounts;
@@ -71,6 +71,8 @@ fn process(
     let image_user = config.user().as_deref().filter(|_| has_users).unwrap_or_default();
     let login = match options.user.as_deref() {
         Some(user) => Some(accounts.login(user)?),
+        // The backend knows whose id is kept.
+        None if options.security.users == Some(Users::Kept) => None,
         None if has_users => Some(accounts.login(image_user)?),
         None => None,
     };
