@@ -6,7 +6,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{CWD, FileType, Mode, OFlags},
+    fs::{CWD, Mode, OFlags},
     io::Errno,
     mount::{
         FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags,
@@ -191,12 +191,17 @@ impl Anchors {
             }
             Source::New { .. } | Source::Tree { .. } => open_source(plan, index)?,
         };
-        let kind = Kind::new(plan.directory);
-        let target = self
-            .get(plan.anchor)
-            .and_then(|anchor| target::open_or_make(anchor, &plan.target, kind))
-            .at(Step::FindTarget, index)?;
-        attach(&mount, &target).at(Step::AttachMount, index)?;
+        let anchor = self.get(plan.anchor).at(Step::FindTarget, index)?;
+        if plan.anchor == Anchor::Root {
+            let kind = Kind::new(plan.directory);
+            let target =
+                target::open_or_make(anchor, &plan.target, kind).at(Step::FindTarget, index)?;
+            attach(&mount, &target).at(Step::AttachMount, index)?;
+        } else {
+            // Nobody has seen it yet: its names are what they seem.
+            target::make_directories(anchor, &plan.target).at(Step::FindTarget, index)?;
+            attach_at(&mount, anchor, &plan.target).at(Step::AttachMount, index)?;
+        }
         match plan.becomes {
             Some(Anchor::Root) => self.root = mount,
             Some(Anchor::Dev) => self.dev = Some(mount),
@@ -277,21 +282,71 @@ fn fill_dev(plan: &Plan, anchors: &Anchors) -> Result<(), Failure> {
 }
 
 fn bind_device(dev: BorrowedFd<'_>, device: &DeviceNode) -> Result<(), Errno> {
-    let target = target::open_or_make(dev, &device.name, Kind::File)?;
-    attach(&clone_tree(CWD, &device.host, OpenTreeFlags::empty())?, &target)
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    drop(rustix::fs::openat(dev, device.name.as_c_str(), flags, Mode::empty())?);
+    attach_at(&clone_tree(CWD, &device.host, OpenTreeFlags::empty())?, dev, &device.name)
 }
 
 /// Covers what tells of the host with emptiness, and what changes it with itself, read-only.
 fn cover(plan: &Plan, anchors: &Anchors) -> Result<(), Failure> {
     let dev = anchors.get(Anchor::Dev).at(Step::Mask, 0)?;
-    let mut empty = None;
+    let mut blanks = Blanks { dev, file: None, directory: None };
     for (index, path) in plan.masked.iter().enumerate() {
-        mask(path, anchors, dev, &mut empty).at(Step::Mask, index)?;
+        let anchor = anchors.get(path.anchor).at(Step::Mask, index)?;
+        blanks.cover(anchor, &path.path).at(Step::Mask, index)?;
     }
     for (index, path) in plan.read_only.iter().enumerate() {
         make_read_only(path, anchors).at(Step::ReadOnly, index)?;
     }
     Ok(())
+}
+
+/// What covers a path: a file with nothing to read, or a directory with nothing in it.
+struct Blanks<'a> {
+    dev: BorrowedFd<'a>,
+    /// A clone that still has no place.
+    file: Option<OwnedFd>,
+    /// One that has, of which others are cloned: only then can it be.
+    directory: Option<OwnedFd>,
+}
+
+impl Blanks<'_> {
+    /// Covers `path` in a file system of the kernel's that nobody has seen yet: its names are what they
+    /// seem. As there are many, each takes as few calls as can be.
+    fn cover(&mut self, anchor: BorrowedFd<'_>, path: &CStr) -> Result<(), Errno> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => clone_tree(self.dev, c"null", OpenTreeFlags::empty())?,
+        };
+        match attach_at(&file, anchor, path) {
+            // Not every kernel and machine has every path.
+            Err(Errno::NOENT) => {
+                self.file = Some(file);
+                Ok(())
+            }
+            // No file covers a directory.
+            Err(Errno::INVAL | Errno::NOTDIR) => {
+                self.file = Some(file);
+                self.cover_directory(anchor, path)
+            }
+            attached => attached,
+        }
+    }
+
+    fn cover_directory(&mut self, anchor: BorrowedFd<'_>, path: &CStr) -> Result<(), Errno> {
+        if let Some(directory) = &self.directory {
+            let clone = clone_tree(directory.as_fd(), c"", OpenTreeFlags::empty())?;
+            return attach_at(&clone, anchor, path);
+        }
+        let fs = rustix::mount::fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        rustix::mount::fsconfig_set_string(&fs, c"nr_inodes", c"1")?;
+        rustix::mount::fsconfig_set_string(&fs, c"mode", c"755")?;
+        rustix::mount::fsconfig_create(&fs)?;
+        let mount = detached(fs.as_fd(), COVER_ATTRIBUTES)?;
+        attach_at(&mount, anchor, path)?;
+        self.directory = Some(mount);
+        Ok(())
+    }
 }
 
 fn find(path: &KernelMount, anchors: &Anchors) -> Result<Option<OwnedFd>, Errno> {
@@ -301,31 +356,6 @@ fn find(path: &KernelMount, anchors: &Anchors) -> Result<Option<OwnedFd>, Errno>
         Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(errno),
     }
-}
-
-fn mask(
-    path: &KernelMount,
-    anchors: &Anchors,
-    dev: BorrowedFd<'_>,
-    empty: &mut Option<OwnedFd>,
-) -> Result<(), Errno> {
-    let Some(target) = find(path, anchors)? else { return Ok(()) };
-    let kind = FileType::from_raw_mode(rustix::fs::fstat(&target)?.st_mode);
-    if kind != FileType::Directory {
-        return attach(&clone_tree(dev, c"null", OpenTreeFlags::empty())?, &target);
-    }
-    // One empty directory serves all; a mount can be cloned once it is attached.
-    if let Some(empty) = empty {
-        return attach(&clone_tree(empty.as_fd(), c"", OpenTreeFlags::empty())?, &target);
-    }
-    let fs = rustix::mount::fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    rustix::mount::fsconfig_set_string(&fs, c"nr_inodes", c"1")?;
-    rustix::mount::fsconfig_set_string(&fs, c"mode", c"755")?;
-    rustix::mount::fsconfig_create(&fs)?;
-    let mount = detached(fs.as_fd(), COVER_ATTRIBUTES)?;
-    attach(&mount, &target)?;
-    *empty = Some(mount);
-    Ok(())
 }
 
 fn make_read_only(path: &KernelMount, anchors: &Anchors) -> Result<(), Errno> {

@@ -62,6 +62,21 @@ pub(super) fn open_or_make(
     Err(Errno::LOOP)
 }
 
+/// Makes `path` below `root`, in a tree without links, and the directories above it where they are
+/// missing.
+pub(super) fn make_directories(root: BorrowedFd<'_>, path: &CStr) -> Result<(), Errno> {
+    let text = Text::new(path.to_bytes())?;
+    let mut position = 0;
+    while let Some((_, end)) = text.component(position) {
+        let directory = Text::new(text.get(0, end))?;
+        match rustix::fs::mkdirat(root, directory.as_c_str(), Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => position = end,
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
 /// Goes down `text`, making what is missing. At a symlink to nothing it puts the link's target
 /// into `text` and gives `None`: to be walked again.
 fn walk(root: BorrowedFd<'_>, text: &mut Text, kind: Kind) -> Result<Option<OwnedFd>, Errno> {
