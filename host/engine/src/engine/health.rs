@@ -116,10 +116,10 @@ impl Engine {
             }
         }
         for (name, id) in self.containers.all_names()? {
-            if self.containers.is_stale(&id) {
-                let repaired = repair && self.containers.free_stale_name(&name)?;
+            // The lock is for the few that look so: most of them are of containers that just went.
+            if self.containers.is_stale(&id) && self.containers.check_name(&name, repair)? {
                 let what = format!("name {name} belongs to no container");
-                report.problems.push(Problem { what, repaired });
+                report.problems.push(Problem { what, repaired: repair });
             }
         }
         Ok(report)

@@ -81,11 +81,12 @@ impl Containers {
         Ok(found)
     }
 
-    /// Frees a name whose container is gone; says whether it was one.
-    pub(crate) fn free_stale_name(&self, name: &str) -> Result<bool> {
+    /// Whether the container of a name is gone and the name is not, which is then freed with `free`.
+    /// Under the lock, under which containers give their names up before they are gone.
+    pub(crate) fn check_name(&self, name: &str, free: bool) -> Result<bool> {
         let _lock = self.lock_names()?;
         let stale = self.named(name)?.is_some_and(|id| !self.has_directory(&id));
-        if stale {
+        if stale && free {
             remove_file(&self.name_path(name))?;
         }
         Ok(stale)
