@@ -11,13 +11,13 @@ use silo_isolation::{
     Barrier, Bundle, Error, Isolation, IsolationBackend, MountKind, Network, Refusal, Result,
     Sandbox, Security, Stdio, TerminalSize, Users,
 };
-use silo_layers::Platform;
+use silo_layers::{Platform, tree::is_privileged};
 
 use crate::{
     cgroup::{self, Cgroup},
     child::{First, Streams},
     explain,
-    facts::{Facts, is_privileged, own_ids},
+    facts::{Facts, own_ids},
     guest::Guest,
     outside,
     plan::{Plan, StateFile, is_root},
@@ -170,48 +170,55 @@ fn from_pipe(pipe: PipeReader) -> Result<OwnedFd> {
 
 /// All that cannot be honoured.
 fn admit(bundle: &Bundle, privileged: bool) -> Vec<Refusal> {
-    let refuse = |what: &str, why: String| Refusal { what: what.to_owned(), why };
     let mut refusals = Vec::new();
     if !bundle.platform.satisfies(&Platform::linux()) {
         let why = format!("this machine runs {}", Platform::linux());
-        refusals.push(refuse(&format!("the platform {}", bundle.platform), why));
+        refusals.push(Refusal::new(format!("the platform {}", bundle.platform), why));
     }
     refusals.extend(policy::refusals(&bundle.security));
     if bundle.security.isolation == Isolation::Strict && bundle.network != Network::None {
-        refusals.push(refuse("--network", "the isolation `strict` has none".to_owned()));
+        refusals.push(Refusal::new("--network", "the isolation `strict` has none"));
     }
-    if bundle.security.users == Some(Users::Kept) && privileged {
-        let why =
-            "it keeps the id of an ordinary user who runs silo; root's containers have ids of \
-                   their own, and files in volumes the ids that they have on the host"
-                .to_owned();
-        refusals.push(refuse("--userns keep-id", why));
-    }
-    if bundle.security.users == Some(Users::Host) && !privileged {
-        let why = "without root, nothing can be set up but in a user namespace".to_owned();
-        refusals.push(refuse("--userns host", why));
-    }
-    if let Some(user) = &bundle.process.user
-        && !privileged
-        && (user.uid, user.gid) != only_user(&bundle.security)
-    {
-        let (uid, _) = only_user(&bundle.security);
-        let why = format!("without root there is only user {uid} inside, which is you outside");
-        refusals.push(refuse(&format!("the user {}:{}", user.uid, user.gid), why));
-    }
+    refusals.extend(admit_users(bundle, privileged));
     for mount in &bundle.mounts {
         if is_root(&mount.destination) {
-            refusals.push(refuse("a mount on /", "the image is mounted there".to_owned()));
+            refusals.push(Refusal::new("a mount on /", "the image is mounted there"));
         }
         if let MountKind::Bind { source } = &mount.kind
             && !source.is_absolute()
         {
             let what = format!("the mount of {}", source.display());
-            refusals.push(refuse(&what, "its path is not absolute".to_owned()));
+            refusals.push(Refusal::new(what, "its path is not absolute"));
         }
     }
     refusals.extend(cgroup::refusals(&bundle.limits));
     refusals.extend(resources::refusals(bundle, privileged));
+    refusals
+}
+
+fn admit_users(bundle: &Bundle, privileged: bool) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    match bundle.security.users {
+        Some(Users::Kept) if privileged => {
+            let why = "it keeps the id of an ordinary user who runs silo; root's containers have ids \
+                       of their own, and files in volumes the ids that they have on the host";
+            refusals.push(Refusal::new("--userns keep-id", why));
+        }
+        Some(Users::Host) if !privileged => {
+            let why = "without root, nothing can be set up but in a user namespace";
+            refusals.push(Refusal::new("--userns host", why));
+        }
+        _ => {}
+    }
+    let only = only_user(&bundle.security);
+    if let Some(user) = &bundle.process.user
+        && !privileged
+        && (user.uid, user.gid) != only
+    {
+        let why =
+            format!("without root there is only user {} inside, which is you outside", only.0);
+        refusals.push(Refusal::new(format!("the user {}:{}", user.uid, user.gid), why));
+    }
     refusals
 }
 

@@ -52,7 +52,6 @@ pub(crate) fn join(
     stdio: Stdio,
 ) -> Result<Box<dyn ExecProcess>> {
     let plan = ProcessPlan::new(process, bundle, facts, Policy::of(&bundle.security)?)?;
-    let plan = plan.limited(&bundle.limits, facts);
     let cgroups = cgroup.entries()?;
     let ends = GuestEnds::new(stdio)?;
     let connect = || explain::step("connect to the container");

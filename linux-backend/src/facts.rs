@@ -7,6 +7,7 @@ use std::{
 };
 
 use silo_isolation::{Bundle, Error, Isolation, MountKind, Network, Result, Users};
+use silo_layers::tree::is_privileged;
 
 use crate::{
     cgroup::{self, Devices, Hierarchy},
@@ -85,6 +86,7 @@ impl Facts {
     pub(crate) fn gather(bundle: &Bundle) -> Result<Self> {
         let users = policy::users(&bundle.security);
         let lease = match users {
+            // Root elsewhere, in a user namespace, has no ids to lend.
             Users::Own if is_privileged() => Some(Lease::take(&bundle.id)?),
             _ => None,
         };
@@ -120,16 +122,6 @@ impl Facts {
     pub(crate) fn is_directory(&self, source: &Path) -> bool {
         self.directories.contains(source)
     }
-}
-
-/// Whether this process is root of the machine. Root elsewhere, in a user namespace, has no ids to
-/// lend and is like any other user.
-pub(crate) fn is_privileged() -> bool {
-    let all_ids = || {
-        fs::read_to_string("/proc/self/uid_map")
-            .is_ok_and(|map| map.split_ascii_whitespace().eq(["0", "0", "4294967295"]))
-    };
-    rustix::process::geteuid().is_root() && all_ids()
 }
 
 /// This process's effective user and group.

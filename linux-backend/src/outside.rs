@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_root_is_mounted_alike_by_handles_and_by_names() {
-        if !crate::facts::is_privileged() {
+        if !silo_layers::tree::is_privileged() {
             println!("skipped: only root maps ids");
             return;
         }
@@ -225,7 +225,8 @@ mod tests {
             let lowers = vec![Lower { diff_id: Digest::of(b"lower"), path: lower }];
             let snapshot = Snapshot { lowers, upper: upper.clone(), work };
             let root = Root { snapshot, readonly: false, volatile: by_name };
-            let plan = RootPlan::new(&root, &store, IdSource::Range { first: FIRST }).unwrap();
+            let plan =
+                RootPlan::new(&root, &store, IdSource::Range { first: FIRST }, true).unwrap();
             let root = if by_name {
                 let base = clone_mapped(&plan.base, Attributes::default(), users.as_fd()).unwrap();
                 mount_by_name(&plan, FIRST, base.as_fd()).unwrap()

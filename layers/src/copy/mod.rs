@@ -40,7 +40,7 @@ const BUFFER: usize = 64 << 10;
 
 /// Whether files that this process makes can be somebody else's; if not, why, in one clause.
 pub fn keeps_owners() -> Result<(), &'static str> {
-    if tree::keeps_owners() { Ok(()) } else { Err("only root can give files away, on Linux") }
+    if tree::is_privileged() { Ok(()) } else { Err("only root can give files away, on Linux") }
 }
 
 /// What an archive that may be compressed holds.

@@ -166,7 +166,7 @@ fn header(
     header.set_size(0);
     header.set_mode(attributes.mode & 0o7777);
     // Without privilege, a tree's files are those of the user, who is root to the guest.
-    let keeps_owners = tree::keeps_owners();
+    let keeps_owners = tree::is_privileged();
     header.set_uid(if keeps_owners { attributes.uid.into() } else { 0 });
     header.set_gid(if keeps_owners { attributes.gid.into() } else { 0 });
     set_time(&mut header, &mut records, attributes.mtime);

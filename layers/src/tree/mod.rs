@@ -49,8 +49,10 @@ impl Encoding {
     }
 }
 
-/// Whether trees made by this process have the owners of their entries.
-pub(crate) fn keeps_owners() -> bool {
+/// Whether this process is root of the machine: trees that it makes have the owners and devices of their
+/// entries, and what overlayfs notes is in `trusted.*` attributes.
+#[must_use]
+pub fn is_privileged() -> bool {
     overlay::privileged()
 }
 

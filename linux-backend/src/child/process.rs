@@ -188,12 +188,12 @@ fn connect(streams: Streams<'_>, terminal: Option<&Terminal>) -> Result<(), Errn
 
 fn make_rules(landlock: &Landlock) -> Result<OwnedFd, Failure> {
     let rules = landlock.refused.create().at(Step::Landlock, 1)?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(c"/", flags, Mode::empty()).at(Step::Landlock, 2)?;
     for (path, access) in &landlock.permitted {
-        let parent =
-            rustix::fs::open(path.as_c_str(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-        parent
+        target::open(root.as_fd(), path)
             .and_then(|parent| sys::permit_beneath(rules.as_fd(), parent.as_fd(), *access))
-            .at(Step::Landlock, 2)?;
+            .at(Step::Landlock, 3)?;
     }
     Ok(rules)
 }

@@ -349,17 +349,12 @@ impl Blanks<'_> {
     }
 }
 
-fn find(path: &KernelMount, anchors: &Anchors) -> Result<Option<OwnedFd>, Errno> {
-    match target::open(anchors.get(path.anchor)?, &path.path) {
-        Ok(found) => Ok(Some(found)),
-        // Not every kernel and machine has every path.
-        Err(Errno::NOENT) => Ok(None),
-        Err(errno) => Err(errno),
-    }
-}
-
 fn make_read_only(path: &KernelMount, anchors: &Anchors) -> Result<(), Errno> {
-    let Some(target) = find(path, anchors)? else { return Ok(()) };
+    let target = match target::open(anchors.get(path.anchor)?, &path.path) {
+        // Not every kernel and machine has every path.
+        Err(Errno::NOENT) => return Ok(()),
+        found => found?,
+    };
     let tree = clone_tree(target.as_fd(), c"", OpenTreeFlags::AT_RECURSIVE)?;
     sys::set_attributes(tree.as_fd(), COVER_ATTRIBUTES, true)?;
     attach(&tree, &target)

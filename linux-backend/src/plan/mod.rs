@@ -12,7 +12,7 @@ mod root;
 
 use std::{ffi::CString, fmt, path::PathBuf};
 
-use silo_isolation::{Bundle, Error, Limits, Network, Process, Result};
+use silo_isolation::{Bundle, Error, Network, Process, Result};
 
 pub(crate) use identity::Identity;
 pub(crate) use landlock::Landlock;
@@ -20,7 +20,6 @@ pub(crate) use mounts::{DeviceNode, KernelMount, Link, MountPlan, Source, is_roo
 pub(crate) use program::Program;
 pub(crate) use resources::{ProcessLimit, Sysctl, kernels, sysctl_path};
 pub(crate) use root::RootPlan;
-use root::root_attributes;
 
 use crate::{
     cgroup::{self, Directory},
@@ -171,11 +170,8 @@ impl Plan {
         if let Some(size) = bundle.limits.shm_size {
             resources::set_shm_size(&mut mounts, size)?;
         }
-        let (masked, read_only) = (policy.covered.masked, policy.covered.read_only);
-        let attributes = root_attributes(policy.no_new_privileges);
+        let covered = policy.covered;
         let process = ProcessPlan::new(&bundle.process, bundle, facts, policy)?;
-        let mut process = process.limited(&bundle.limits, facts);
-        process.init = facts.arguments.clone().filter(|_| bundle.init);
         Ok(Self {
             directories: root::directories(&bundle.root, &bundle.state_dir),
             cgroups: cgroup::directories(
@@ -191,21 +187,26 @@ impl Plan {
                 None => Namespaces::CGROUP,
             },
             clocks: facts.uptime.map(clocks),
-            root: RootPlan {
-                attributes,
-                ..RootPlan::new(&bundle.root, &bundle.state_dir, facts.ids)?
-            },
+            root: RootPlan::new(
+                &bundle.root,
+                &bundle.state_dir,
+                facts.ids,
+                process.no_new_privileges,
+            )?,
             sysctls: resources::sysctls(bundle)?,
             mounts,
             devices: mounts::devices()?,
             links: mounts::links()?,
-            masked: mounts::kernel_mounts(masked, facts)?,
-            read_only: mounts::kernel_mounts(read_only, facts)?,
+            masked: mounts::kernel_mounts(covered.masked, facts)?,
+            read_only: mounts::kernel_mounts(covered.read_only, facts)?,
             late_mounts: mounts::late(bundle, facts, &files)?,
             files,
             hostname: bundle.hostname.clone(),
             loopback: namespaces.contains(Namespaces::NETWORK),
-            process,
+            process: ProcessPlan {
+                init: facts.arguments.clone().filter(|_| bundle.init),
+                ..process
+            },
         })
     }
 }
@@ -225,19 +226,10 @@ impl ProcessPlan {
             landlock: Landlock::new(bundle, facts)?,
             filter: policy.filter,
             no_new_privileges: policy.no_new_privileges,
-            limits: Vec::new(),
+            limits: resources::process_limits(&bundle.limits, facts),
             init: None,
-            oom_score_adj: None,
+            oom_score_adj: bundle.limits.oom_score_adj.map(|score| score.to_string()),
         })
-    }
-
-    /// The same within the limits of each process.
-    pub(crate) fn limited(self, limits: &Limits, facts: &Facts) -> Self {
-        Self {
-            limits: resources::process_limits(limits, facts),
-            oom_score_adj: limits.oom_score_adj.map(|score| score.to_string()),
-            ..self
-        }
     }
 }
 

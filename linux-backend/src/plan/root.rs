@@ -42,7 +42,7 @@ pub(crate) struct RootPlan {
 }
 
 /// Set-user-ID programs of the image work only where programs may gain privileges at all.
-pub(super) const fn root_attributes(no_new_privileges: bool) -> Attributes {
+const fn attributes(no_new_privileges: bool) -> Attributes {
     if no_new_privileges { Attributes::NO_SUID.and(Attributes::NO_DEV) } else { Attributes::NO_DEV }
 }
 
@@ -53,7 +53,12 @@ const OPTIONS: [(&str, &str); 3] =
 const PAGE: usize = 4096;
 
 impl RootPlan {
-    pub(crate) fn new(root: &Root, state_dir: &Path, ids: IdSource) -> Result<Self> {
+    pub(crate) fn new(
+        root: &Root,
+        state_dir: &Path,
+        ids: IdSource,
+        no_new_privileges: bool,
+    ) -> Result<Self> {
         let snapshot = &root.snapshot;
         let mut lowers: Vec<_> =
             snapshot.lowers.iter().map(|lower| absolute(&lower.path)).collect::<Result<_>>()?;
@@ -83,7 +88,7 @@ impl RootPlan {
             user_attributes,
             volatile,
             data: (data.len() < PAGE).then(|| c_string(data)).transpose()?,
-            attributes: root_attributes(true),
+            attributes: attributes(no_new_privileges),
             readonly: root.readonly,
             outside: match ids {
                 IdSource::Range { first } => Some(first),

@@ -96,6 +96,11 @@ impl Set {
         Self(self.0 | 1 << capability.number)
     }
 
+    /// Those of them that `other` lacks.
+    pub(crate) const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// Whether the capability called `name` is among them.
     pub(crate) fn has(self, name: &str) -> bool {
         find(name).is_some_and(|capability| self.0 & (1 << capability.number) != 0)

@@ -12,6 +12,7 @@ mod syscalls;
 
 use serde::Serialize;
 use silo_isolation::{Error, Isolation, Refusal, Result, Seccomp, Security, Users};
+use silo_layers::tree::is_privileged;
 
 pub(crate) use capabilities::Set as Capabilities;
 pub(crate) use paths::{
@@ -111,7 +112,7 @@ fn profile(text: &str, capabilities: Capabilities) -> Result<Filter, Refusal> {
 
 /// Whose users a container's are. Docker's are the host's, where it may do that.
 pub(crate) fn users(security: &Security) -> Users {
-    let docker = security.isolation == Isolation::Docker && crate::facts::is_privileged();
+    let docker = security.isolation == Isolation::Docker && is_privileged();
     security.users.unwrap_or(if docker { Users::Host } else { Users::Own })
 }
 
@@ -146,13 +147,12 @@ fn calls(isolation: Isolation, capabilities: Capabilities) -> Calls {
         SYSCALLS.iter().filter(|call| !strict || strict::STRICT.binary_search(&call.name).is_ok());
     let mut native: Vec<_> = table.map(|call| (call.number, verdict(call, strict))).collect();
     native.sort_unstable_by_key(|&(number, _)| number);
-    let base = Capabilities::given_by(isolation);
-    for (capability, names) in docker::UNLOCKED {
-        if capabilities.has(capability) && !base.has(capability) {
-            for number in names.iter().filter_map(|name| docker::number(name)) {
-                unlock(&mut native, number);
-            }
-        }
+    let added = capabilities.without(Capabilities::given_by(isolation));
+    // Names take long to look up, and containers seldom have more than they are given.
+    if added != Capabilities::default() {
+        let unlocked = docker::UNLOCKED.iter().filter(|(capability, _)| added.has(capability));
+        let names = unlocked.flat_map(|(_, names)| *names);
+        names.filter_map(|name| docker::number(name)).for_each(|call| unlock(&mut native, call));
     }
     Calls { native, compatible: None }
 }
