@@ -4,6 +4,8 @@ use std::{env, path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+#[cfg(target_os = "linux")]
+use crate::runtime::RuntimeArgs;
 use crate::{
     context::Context,
     failure::Result,
@@ -79,6 +81,8 @@ enum Verb {
     System(System),
     Version(verbs::version::Version),
     Info(verbs::info::Info),
+    #[cfg(target_os = "linux")]
+    Runtime(Box<RuntimeArgs>),
     Completion(verbs::completion::Completion),
     Man(verbs::man::Man),
 }
@@ -148,6 +152,10 @@ enum System {
 pub(crate) fn main() -> ExitCode {
     if let Some(supervise) = Supervise::from_args() {
         return supervise.run();
+    }
+    #[cfg(target_os = "linux")]
+    if let Some(code) = crate::runtime::from_args() {
+        return code;
     }
     let cli = match Cli::parse_frequent().map_or_else(Cli::try_parse, Ok) {
         Ok(cli) => cli,
@@ -223,6 +231,8 @@ impl Verb {
             Self::System(System::Prune(verb)) => plainly(verb.run(context)),
             Self::System(System::Info(verb)) | Self::Info(verb) => plainly(verb.run(context)),
             Self::Version(verb) => plainly(verb.run(context)),
+            #[cfg(target_os = "linux")]
+            Self::Runtime(verb) => Ok(verb.run()),
             Self::Completion(verb) => plainly(verb.run()),
             Self::Man(verb) => plainly(verb.run()),
         }

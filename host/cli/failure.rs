@@ -63,6 +63,25 @@ impl Failure {
         Self { error: Box::new(error), hint: None, code: ENGINE_FAILED }
     }
 
+    /// A failure of a part of this program, whose sentence says enough.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn of(error: impl Error + 'static) -> Self {
+        Self { error: Box::new(error), hint: None, code: ENGINE_FAILED }
+    }
+
+    /// The failure and its causes, for a log.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn in_one_line(&self) -> String {
+        let mut line = self.error.to_string();
+        let mut cause = self.error.source();
+        while let Some(error) = cause {
+            line.push_str(": ");
+            line.push_str(&error.to_string());
+            cause = error.source();
+        }
+        line
+    }
+
     /// Adds what the user could do.
     pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }

@@ -18,6 +18,8 @@ mod output;
 mod progress;
 #[cfg(test)]
 mod reference;
+#[cfg(target_os = "linux")]
+mod runtime;
 mod security;
 mod signals;
 mod sink;

@@ -90,6 +90,60 @@ pub(crate) fn program(name: &str, path: Option<&str>, failure: Failure) -> Error
     }
 }
 
+/// A step as a verb and its object, without what of a plan it is about.
+pub(crate) const fn general(step: Step) -> &'static str {
+    match step {
+        Step::JoinCgroup => "move into the container's cgroup",
+        Step::JoinNamespaces => "enter the container's namespaces",
+        Step::JoinKeyring => "make a session keyring",
+        Step::CloneInside => "clone a process inside the container",
+        Step::MapIds => "map user and group ids into the user namespace",
+        Step::Unshare => "make a cgroup and a time namespace",
+        Step::SetClocks => "set the clocks of the time namespace",
+        Step::SetOomScore => "set how soon it is killed for want of memory",
+        Step::SetSysctl => "set a kernel setting",
+        Step::SetLimit => "set a resource limit",
+        Step::PrivateMounts => "make the mounts private to the container",
+        Step::EnterStore => "enter the store",
+        Step::OpenOverlay => "use overlayfs",
+        Step::SetOverlay => "set the options of overlayfs",
+        Step::AddLayer => "add a layer to the root file system",
+        Step::MountOverlay => "mount the root file system (overlayfs)",
+        Step::AttachRoot => "attach the root file system",
+        Step::OpenMount | Step::SetMount => "make a file system",
+        Step::CopyUp => "copy files into a new file system",
+        Step::FindTarget => "find or make a place to mount on",
+        Step::AttachMount => "attach a mount",
+        Step::MakeDevice => "make the device nodes in /dev",
+        Step::MakeLink => "make the links in /dev",
+        Step::Mask => "mask a path",
+        Step::ReadOnly => "make a path read-only",
+        Step::OpenTerminal => "open a terminal in the container",
+        Step::ReadOnlyRoot => "make the root file system read-only",
+        Step::RunHook => "run a hook",
+        Step::ChangeRoot => "change to the container's root",
+        Step::SetPropagation => "set the propagation of the root's mounts",
+        Step::SetHostname => "set the host name",
+        Step::SetDomainName => "set the domain name",
+        Step::RaiseLoopback => "bring the loopback interface up",
+        Step::SetPersonality => "set the execution domain",
+        Step::ConnectStreams => "connect the standard streams",
+        Step::NewSession => "start a session",
+        Step::WorkingDirectory => "make or enter the working directory",
+        Step::DropBounding | Step::SetCapabilities => "drop capabilities",
+        Step::SetGroups | Step::SetGroup => "set the groups",
+        Step::SetUser => "set the user",
+        Step::DieWithParent => "tie the container to its supervisor",
+        Step::NoNewPrivileges => "give up new privileges",
+        Step::Landlock => "restrict files by Landlock",
+        Step::InstallFilter => "install the seccomp filter",
+        Step::CloseDescriptors => "close the engine's file descriptors",
+        Step::Report => "report that the container is ready",
+        Step::BecomeInit => "become the container's init process",
+        Step::Execute | Step::Interpret => "execute the program",
+    }
+}
+
 /// What is needed to explain a failure.
 pub(crate) struct Explain<'a> {
     /// The sandbox's plan; a process that joins has none.
@@ -172,24 +226,12 @@ impl Explain<'_> {
             path.map_or_else(String::new, |path| path.path.to_string_lossy().into_owned())
         };
         match failure.step {
-            Step::JoinCgroup => "move into the container's cgroup".to_owned(),
-            Step::JoinNamespaces => "enter the container's namespaces".to_owned(),
-            Step::CloneInside => "clone a process inside the container".to_owned(),
-            Step::MapIds => "map user and group ids into the user namespace".to_owned(),
-            Step::Unshare => "make a cgroup and a time namespace".to_owned(),
-            Step::SetClocks => "set the clocks of the time namespace".to_owned(),
-            Step::SetOomScore => "set how soon it is killed for want of memory".to_owned(),
             Step::SetSysctl => format!("set {}", self.sysctl(index)),
             Step::SetLimit => format!("set the limit {}", self.limit(index)),
-            Step::PrivateMounts => "make the mounts private to the container".to_owned(),
             Step::EnterStore => format!("enter {}", self.store()),
-            Step::OpenOverlay => "use overlayfs".to_owned(),
-            Step::SetOverlay => "set the options of overlayfs".to_owned(),
             Step::AddLayer => {
                 format!("add the layer {} to the root file system", self.layer(index))
             }
-            Step::MountOverlay => "mount the root file system (overlayfs)".to_owned(),
-            Step::AttachRoot => "attach the root file system".to_owned(),
             Step::OpenMount | Step::SetMount => {
                 match self.mount(index).map(|mount| &mount.source) {
                     Some(Source::Tree { path }) => {
@@ -200,31 +242,11 @@ impl Explain<'_> {
             }
             Step::FindTarget => format!("find or make {} to mount on", target()),
             Step::AttachMount => format!("mount {}", target()),
-            Step::MakeDevice => "make the device nodes in /dev".to_owned(),
-            Step::MakeLink => "make the links in /dev".to_owned(),
             Step::Mask => format!("mask {} of /proc or /sys", kernel(|plan| &plan.masked)),
             Step::ReadOnly => {
                 format!("make {} of /proc read-only", kernel(|plan| &plan.read_only))
             }
-            Step::OpenTerminal => "open a terminal in the container".to_owned(),
-            Step::ReadOnlyRoot => "make the root file system read-only".to_owned(),
-            Step::ChangeRoot => "change to the container's root".to_owned(),
-            Step::SetHostname => "set the host name".to_owned(),
-            Step::RaiseLoopback => "bring the loopback interface up".to_owned(),
-            Step::ConnectStreams => "connect the standard streams".to_owned(),
-            Step::NewSession => "start a session".to_owned(),
-            Step::WorkingDirectory => "make or enter the working directory".to_owned(),
-            Step::DropBounding | Step::SetCapabilities => "drop capabilities".to_owned(),
-            Step::SetGroups | Step::SetGroup => "set the groups".to_owned(),
-            Step::SetUser => "set the user".to_owned(),
-            Step::DieWithParent => "tie the container to its supervisor".to_owned(),
-            Step::NoNewPrivileges => "give up new privileges".to_owned(),
-            Step::Landlock => "restrict files by Landlock".to_owned(),
-            Step::InstallFilter => "install the seccomp filter".to_owned(),
-            Step::CloseDescriptors => "close the engine's file descriptors".to_owned(),
-            Step::Report => "report that the container is ready".to_owned(),
-            Step::BecomeInit => "become the container's init process".to_owned(),
-            Step::Execute | Step::Interpret => "execute the program".to_owned(),
+            step => general(step).to_owned(),
         }
     }
 

@@ -41,6 +41,7 @@ mod protocol;
 mod record;
 mod resources;
 mod respawn;
+pub mod runtime;
 mod sandbox;
 mod seccomp;
 #[allow(unsafe_code)]

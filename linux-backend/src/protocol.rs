@@ -19,6 +19,10 @@
 //! becomes [`Waiting`] becomes nothing. When the parent dies, the child reads the end of the
 //! stream instead of `Go` and ends.
 //!
+//! The first process of an OCI container says `Hooks` when its root is set up, and is given what
+//! hooks read before it goes on to `Ready`. It does not wait for `Go`: it listens ([`Gate`]), as
+//! who lets it go is another process than the one that made it.
+//!
 //! A process that joins a running sandbox is cloned by a helper inside it, which sends
 //! `Made` (the number of the new process's pidfd, in the table that parent and helper
 //! share), or `Failed`, and ends. From there on it is as above. The helper has a connection of
@@ -34,7 +38,7 @@ use rustix::{
     io::Errno,
     net::{
         AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-        SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+        SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
     },
 };
 
@@ -46,6 +50,7 @@ use crate::sys;
 pub(crate) enum Step {
     JoinCgroup = 1,
     JoinNamespaces,
+    JoinKeyring,
     CloneInside,
     MapIds,
     Unshare,
@@ -61,6 +66,7 @@ pub(crate) enum Step {
     AttachRoot,
     OpenMount,
     SetMount,
+    CopyUp,
     FindTarget,
     AttachMount,
     MakeDevice,
@@ -69,9 +75,13 @@ pub(crate) enum Step {
     ReadOnly,
     OpenTerminal,
     ReadOnlyRoot,
+    RunHook,
     ChangeRoot,
+    SetPropagation,
     SetHostname,
+    SetDomainName,
     RaiseLoopback,
+    SetPersonality,
     ConnectStreams,
     NewSession,
     WorkingDirectory,
@@ -100,6 +110,7 @@ impl Step {
         const ALL: [Step; Step::LAST as usize] = [
             Step::JoinCgroup,
             Step::JoinNamespaces,
+            Step::JoinKeyring,
             Step::CloneInside,
             Step::MapIds,
             Step::Unshare,
@@ -115,6 +126,7 @@ impl Step {
             Step::AttachRoot,
             Step::OpenMount,
             Step::SetMount,
+            Step::CopyUp,
             Step::FindTarget,
             Step::AttachMount,
             Step::MakeDevice,
@@ -123,9 +135,13 @@ impl Step {
             Step::ReadOnly,
             Step::OpenTerminal,
             Step::ReadOnlyRoot,
+            Step::RunHook,
             Step::ChangeRoot,
+            Step::SetPropagation,
             Step::SetHostname,
+            Step::SetDomainName,
             Step::RaiseLoopback,
+            Step::SetPersonality,
             Step::ConnectStreams,
             Step::NewSession,
             Step::WorkingDirectory,
@@ -172,18 +188,21 @@ impl<T> At<T> for Result<T, Errno> {
 /// What the child says.
 enum Message {
     Ready,
+    Hooks,
     Made(RawFd),
     Failed(Failure),
 }
 
 const READY: u32 = 0;
 const MADE: u32 = u32::MAX;
+const HOOKS: u32 = u32::MAX - 1;
 const SIZE: usize = 12;
 
 impl Message {
     fn encode(&self) -> [u8; SIZE] {
         let (kind, index, number) = match self {
             Self::Ready => (READY, 0, 0),
+            Self::Hooks => (HOOKS, 0, 0),
             Self::Made(descriptor) => (MADE, 0, *descriptor),
             Self::Failed(Failure { step, index, errno }) => {
                 (*step as u32, u32::try_from(*index).unwrap_or(u32::MAX), errno.raw_os_error())
@@ -202,6 +221,7 @@ impl Message {
         let number = i32::from_ne_bytes(*number);
         match u32::from_ne_bytes(*kind) {
             READY => Some(Self::Ready),
+            HOOKS => Some(Self::Hooks),
             MADE => Some(Self::Made(number)),
             step => Some(Self::Failed(Failure {
                 step: Step::from_number(step)?,
@@ -251,7 +271,7 @@ impl Helping {
         match receive(self.0.as_fd())? {
             Some((Message::Made(descriptor), _)) => Ok(descriptor),
             Some((Message::Failed(failure), _)) => Err(Broken::Failed(failure)),
-            Some((Message::Ready, _)) | None => Err(Broken::Silent),
+            Some((Message::Ready | Message::Hooks, _)) | None => Err(Broken::Silent),
         }
     }
 }
@@ -266,7 +286,16 @@ impl Setup {
         match self.receive()? {
             (Message::Ready, terminal) => Ok((Waiting(self.0), terminal)),
             (Message::Failed(failure), _) => Err(Broken::Failed(failure)),
-            (Message::Made(_), _) => Err(Broken::Silent),
+            (Message::Made(_) | Message::Hooks, _) => Err(Broken::Silent),
+        }
+    }
+
+    /// Waits until the child's hooks are to be run.
+    pub(crate) fn hooks(&self) -> Result<(), Broken> {
+        match self.receive()? {
+            (Message::Hooks, _) => Ok(()),
+            (Message::Failed(failure), _) => Err(Broken::Failed(failure)),
+            (Message::Made(_) | Message::Ready, _) => Err(Broken::Silent),
         }
     }
 
@@ -296,9 +325,14 @@ pub(crate) struct Waiting(OwnedFd);
 impl Waiting {
     /// Lets the child go on, and learns whether the program runs.
     pub(crate) fn go(self) -> Result<(), Broken> {
-        match rustix::net::send(&self.0, &[0; SIZE], SendFlags::NOSIGNAL) {
+        self.go_with(None)
+    }
+
+    /// The same, with what hooks read.
+    pub(crate) fn go_with(self, given: Option<BorrowedFd<'_>>) -> Result<(), Broken> {
+        match send(self.0.as_fd(), [0; SIZE], given) {
             // The child is gone: what it said last, if anything, is still to be read.
-            Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => {}
+            Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => {}
             Err(errno) => return Err(Broken::Socket(errno)),
         }
         match receive(self.0.as_fd())? {
@@ -307,6 +341,45 @@ impl Waiting {
             Some(_) => Err(Broken::Silent),
         }
     }
+}
+
+/// Where the first process of an OCI container listens until it is let go.
+#[derive(Debug)]
+pub(crate) struct Gate(OwnedFd);
+
+impl Gate {
+    /// A gate at `address`, where there is none yet.
+    pub(crate) fn open(address: &SocketAddrUnix) -> Result<Self, Errno> {
+        let socket = sequenced()?;
+        rustix::net::bind(&socket, address)?;
+        rustix::net::listen(&socket, 1)?;
+        Ok(Self(socket))
+    }
+
+    /// The starter's end of a connection to whoever listens at `address`.
+    pub(crate) fn reach(address: &SocketAddrUnix) -> Result<Waiting, Errno> {
+        let socket = sequenced()?;
+        rustix::net::connect(&socket, address)?;
+        Ok(Waiting(socket))
+    }
+
+    /// Waits to be let go, in the child: where failures are told then, and what hooks read.
+    pub(crate) fn wait(&self) -> Result<(ChildEnd, OwnedFd), Errno> {
+        loop {
+            let accept = || rustix::net::accept_with(&self.0, SocketFlags::CLOEXEC);
+            let connection = rustix::io::retry_on_intr(accept)?;
+            let mut bytes = [0; SIZE];
+            // Who came and went has not let it go.
+            if let Ok((SIZE, Some(given))) = read(connection.as_fd(), &mut bytes) {
+                return Ok((ChildEnd(connection), given));
+            }
+        }
+    }
+}
+
+fn sequenced() -> Result<OwnedFd, Errno> {
+    let (family, kind) = (AddressFamily::UNIX, SocketType::SEQPACKET);
+    rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None)
 }
 
 fn receive(socket: BorrowedFd<'_>) -> Result<Option<(Message, Option<OwnedFd>)>, Broken> {
@@ -390,7 +463,13 @@ impl ChildEnd {
         matches!(read(self.0.as_fd(), &mut bytes), Ok((SIZE, _)))
     }
 
-    /// Waits for a mount of the parent's.
+    /// Says that hooks are to be run, and waits until the parent's have been; gives what they read.
+    pub(crate) fn hooks(&self) -> Result<OwnedFd, Errno> {
+        self.say(&Message::Hooks);
+        self.take()
+    }
+
+    /// Waits for a descriptor of the parent's.
     pub(crate) fn take(&self) -> Result<OwnedFd, Errno> {
         let mut bytes = [0; SIZE];
         read(self.0.as_fd(), &mut bytes)?.1.ok_or(Errno::BADMSG)

@@ -161,8 +161,14 @@ fn wait_until_gone(pidfd: &OwnedFd) -> Result<(), rustix::io::Errno> {
 }
 
 /// When a process started; `None` when there is none.
-fn start_time(pid: i32) -> Option<u64> {
+pub(crate) fn start_time(pid: i32) -> Option<u64> {
     stat_field(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?, 22)
+}
+
+/// The state of a process by its letter (`proc_pid_stat(5)`).
+pub(crate) fn stat_state(pid: i32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
 }
 
 /// The field `number`, from 3, of /proc/PID/stat (proc(5)). The second is in parentheses and may

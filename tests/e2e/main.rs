@@ -23,6 +23,7 @@ mod linux_images;
 mod other_systems;
 mod parallel;
 mod pauses;
+mod runtime;
 mod save;
 mod supervisor;
 mod two_platforms;

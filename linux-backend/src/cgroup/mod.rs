@@ -23,7 +23,7 @@ use std::{
 pub(crate) use admit::{devices, refusals};
 pub(crate) use freezer::{Freezer, thaw};
 pub(crate) use hierarchy::{Controller, Hierarchy};
-pub(crate) use settings::LEAST_NANO_CPUS;
+pub(crate) use settings::{LEAST_NANO_CPUS, cpu_weight, io_weight};
 use silo_isolation::{Error, Limits, Result, Stats};
 
 use crate::sys;

@@ -169,12 +169,12 @@ fn unified_cpu(limits: &Limits) -> Vec<Setting> {
 }
 
 /// Shares of version 1, 2 to 262144, as a weight of version 2, 1 to 10000: runc's conversion.
-const fn cpu_weight(shares: u64) -> u64 {
+pub(crate) const fn cpu_weight(shares: u64) -> u64 {
     1 + (shares.saturating_sub(2).saturating_mul(9999)) / 262_142
 }
 
 /// A weight of BFQ, 10 to 1000, as one of `io.weight`, 1 to 10000: runc's conversion.
-const fn io_weight(weight: u16) -> u64 {
+pub(crate) const fn io_weight(weight: u16) -> u64 {
     1 + ((weight as u64).saturating_sub(10) * 9999) / 990
 }
 

@@ -4,6 +4,9 @@
 //! process that may have had other threads, so nothing here allocates, takes a lock, logs or
 //! panics. The first step that fails is told by name and ends it.
 
+mod container;
+mod container_root;
+mod hooks;
 mod init;
 mod process;
 mod resources;
@@ -24,6 +27,8 @@ use rustix::{
     thread::ThreadNameSpaceType,
 };
 
+pub(crate) use container::{Container, Entering};
+pub(crate) use container_root::open_source as open_bundle_source;
 pub(crate) use process::{Streams, window};
 pub(crate) use root::{add_options, clone_tree, detached, open_source};
 
@@ -128,8 +133,8 @@ impl Joining<'_> {
         if self.namespaces.bits() & Namespaces::USER.0 != 0 {
             process::become_owner(&self.plan.identity)?;
         }
-        let cloned =
-            sys::clone(Where::Sibling, || self.become_program()).at(Step::CloneInside, 0)?;
+        let place = Where::Sibling { namespaces: 0, cgroup: None };
+        let cloned = sys::clone(place, || self.become_program()).at(Step::CloneInside, 0)?;
         Ok(std::os::fd::IntoRawFd::into_raw_fd(cloned.pidfd))
     }
 
@@ -157,9 +162,9 @@ impl Joining<'_> {
                         .at(Step::OpenTerminal, 0)?,
                 )
             }
-            Streams::Pipes { .. } => None,
+            Streams::Pipes { .. } | Streams::Inherited => None,
         };
-        let life = process::Life::WithSandbox;
+        let life = process::Life::Apart;
         process::become_program(
             self.plan,
             self.streams,

@@ -12,7 +12,7 @@ use rustix::{
     process::{DumpableBehavior, Signal},
     pty::OpenptFlags,
     termios::Winsize,
-    thread::{CapabilitySet, CapabilitySets},
+    thread::CapabilitySets,
 };
 use silo_isolation::TerminalSize;
 
@@ -22,8 +22,7 @@ use super::{
     target::{self, Kind},
 };
 use crate::{
-    plan::{Identity, Landlock, ProcessPlan, Program},
-    policy::UMASK,
+    plan::{Capabilities, Identity, Landlock, ProcessPlan, Program},
     protocol::{At as _, ChildEnd, Failure, Step},
     sys,
 };
@@ -31,8 +30,14 @@ use crate::{
 /// Where the program's standard streams lead.
 #[derive(Clone, Copy)]
 pub(crate) enum Streams<'a> {
-    Pipes { stdin: BorrowedFd<'a>, stdout: BorrowedFd<'a>, stderr: BorrowedFd<'a> },
+    Pipes {
+        stdin: BorrowedFd<'a>,
+        stdout: BorrowedFd<'a>,
+        stderr: BorrowedFd<'a>,
+    },
     Terminal(TerminalSize),
+    /// Where this process's own lead.
+    Inherited,
 }
 
 /// When a process ends at the latest.
@@ -40,8 +45,8 @@ pub(crate) enum Streams<'a> {
 pub(super) enum Life {
     /// With the thread that cloned it.
     WithParent,
-    /// With the first process of its pid namespace.
-    WithSandbox,
+    /// With the first process of its pid namespace, where it is not that itself.
+    Apart,
 }
 
 /// A terminal in the container's own devpts.
@@ -51,6 +56,10 @@ pub(super) struct Terminal {
 }
 
 impl Terminal {
+    pub(super) fn master(&self) -> BorrowedFd<'_> {
+        self.master.as_fd()
+    }
+
     /// Opens one where /dev is still out of the guest's reach.
     pub(super) fn outside(
         dev: BorrowedFd<'_>,
@@ -130,45 +139,65 @@ pub(super) fn become_program(
     life: Life,
     end: &ChildEnd,
 ) -> Result<Infallible, Failure> {
-    rustix::process::setsid().at(Step::NewSession, 0)?;
-    connect(streams, terminal).at(Step::ConnectStreams, 0)?;
-    rustix::process::umask(Mode::from_raw_mode(UMASK));
-    rustix::process::fchdir(directory).at(Step::WorkingDirectory, 1)?;
-    // Before what may raise them is given up.
-    resources::limit(&plan.limits)?;
-    // As long as every path is within reach.
-    let rules = plan.landlock.as_ref().map(make_rules).transpose()?;
-    // A filter takes one of these: that no program gains privileges, or that this one has them.
-    let privileged_filter = !plan.no_new_privileges && plan.filter.is_some();
-    take_identity(&plan.identity, privileged_filter)?;
-    // After the ids: changing them clears it (prctl(2)).
-    if life == Life::WithParent {
-        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-            .at(Step::DieWithParent, 0)?;
+    prepare(plan, streams, terminal, directory, life)?;
+    if !plan.filter_last {
+        confine(plan)?;
     }
-    sys::reset_signals();
-    sys::set_close_on_exec_from(3).at(Step::CloseDescriptors, 0)?;
-    if plan.no_new_privileges {
-        rustix::thread::set_no_new_privs(true).at(Step::NoNewPrivileges, 0)?;
-    }
-    if let Some(rules) = &rules {
-        sys::restrict_self(rules.as_fd()).at(Step::Landlock, 0)?;
-    }
-    // The last restriction: what follows needs no call that a guest may not make.
-    if let Some(filter) = &plan.filter {
-        sys::install(filter.instructions()).at(Step::InstallFilter, 0)?;
-    }
-    if privileged_filter {
-        set_capabilities(plan.identity.capabilities).at(Step::SetCapabilities, 1)?;
-    }
-    end.ready(terminal.map(|terminal| terminal.master.as_fd())).at(Step::Report, 0)?;
+    end.ready(terminal.map(Terminal::master)).at(Step::Report, 0)?;
     if !end.wait() {
         sys::exit(1);
     }
     if plan.init.is_some() {
         init::divide(terminal.map(|terminal| terminal.peer.as_fd()))?;
     }
+    if plan.filter_last {
+        confine(plan)?;
+    }
     Err(execute(&plan.program))
+}
+
+/// Takes on streams, identity and all restrictions but the filter of system calls.
+pub(super) fn prepare(
+    plan: &ProcessPlan,
+    streams: Streams<'_>,
+    terminal: Option<&Terminal>,
+    directory: &OwnedFd,
+    life: Life,
+) -> Result<(), Failure> {
+    rustix::process::setsid().at(Step::NewSession, 0)?;
+    connect(streams, terminal).at(Step::ConnectStreams, 0)?;
+    rustix::process::umask(Mode::from_raw_mode(plan.umask));
+    rustix::process::fchdir(directory).at(Step::WorkingDirectory, 1)?;
+    // Before what may raise them is given up.
+    resources::limit(&plan.limits)?;
+    // As long as every path is within reach.
+    let rules = plan.landlock.as_ref().map(make_rules).transpose()?;
+    take_identity(&plan.identity, plan.privileged_filter())?;
+    // After the ids: changing them clears it (prctl(2)).
+    if life == Life::WithParent {
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+            .at(Step::DieWithParent, 0)?;
+    }
+    sys::reset_signals();
+    sys::set_close_on_exec_from(plan.first_closed).at(Step::CloseDescriptors, 0)?;
+    if plan.no_new_privileges {
+        rustix::thread::set_no_new_privs(true).at(Step::NoNewPrivileges, 0)?;
+    }
+    if let Some(rules) = &rules {
+        sys::restrict_self(rules.as_fd()).at(Step::Landlock, 0)?;
+    }
+    Ok(())
+}
+
+/// The last restriction: what follows needs no call that a guest may not make.
+pub(super) fn confine(plan: &ProcessPlan) -> Result<(), Failure> {
+    if let Some(filter) = &plan.filter {
+        sys::install(filter.instructions()).at(Step::InstallFilter, 0)?;
+    }
+    if plan.privileged_filter() {
+        set_capabilities(&plan.identity.capabilities).at(Step::SetCapabilities, 1)?;
+    }
+    Ok(())
 }
 
 fn connect(streams: Streams<'_>, terminal: Option<&Terminal>) -> Result<(), Errno> {
@@ -180,6 +209,7 @@ fn connect(streams: Streams<'_>, terminal: Option<&Terminal>) -> Result<(), Errn
             (peer, peer, peer)
         }
         (Streams::Terminal(_), None) => return Err(Errno::NOTTY),
+        (Streams::Inherited, _) => return Ok(()),
     };
     rustix::stdio::dup2_stdin(stdin)?;
     rustix::stdio::dup2_stdout(stdout)?;
@@ -207,29 +237,33 @@ fn take_identity(identity: &Identity, keep: bool) -> Result<(), Failure> {
     let group = identity.group;
     rustix::thread::set_thread_res_gid(group, group, group).at(Step::SetGroup, 0)?;
     // Ends with execve(2).
-    rustix::thread::set_keep_capabilities(keep).at(Step::SetUser, 2)?;
+    let keeps = keep || !identity.capabilities.permitted.is_empty();
+    rustix::thread::set_keep_capabilities(keeps).at(Step::SetUser, 2)?;
     let user = identity.user;
     rustix::thread::set_thread_res_uid(user, user, user).at(Step::SetUser, 0)?;
-    let capabilities = if keep {
-        rustix::thread::capabilities(None).at(Step::SetCapabilities, 2)?.permitted
-    } else {
-        identity.capabilities
-    };
-    set_capabilities(capabilities).at(Step::SetCapabilities, 0)
+    if keep {
+        let permitted = rustix::thread::capabilities(None).at(Step::SetCapabilities, 2)?.permitted;
+        return set_capabilities(&Capabilities::only(permitted)).at(Step::SetCapabilities, 0);
+    }
+    set_capabilities(&identity.capabilities).at(Step::SetCapabilities, 0)
 }
 
-fn set_capabilities(capabilities: CapabilitySet) -> Result<(), Errno> {
+fn set_capabilities(capabilities: &Capabilities) -> Result<(), Errno> {
     let sets = CapabilitySets {
-        effective: capabilities,
-        permitted: capabilities,
-        inheritable: CapabilitySet::empty(),
+        effective: capabilities.effective,
+        permitted: capabilities.permitted,
+        inheritable: capabilities.inheritable,
     };
     // The ambient set never exceeds the inheritable one, and is emptied with it.
-    rustix::thread::set_capabilities(None, sets)
+    rustix::thread::set_capabilities(None, sets)?;
+    for capability in capabilities.ambient.iter() {
+        rustix::thread::configure_capability_in_ambient_set(capability, true)?;
+    }
+    Ok(())
 }
 
 /// Tries each candidate, as execvp(3) does; returns why none ran.
-fn execute(program: &Program) -> Failure {
+pub(super) fn execute(program: &Program) -> Failure {
     let mut failure = Failure { step: Step::Execute, index: 0, errno: Errno::NOENT };
     for (index, path) in program.candidates.iter().enumerate() {
         let errno = sys::execute(path, &program.args, &program.env);

@@ -52,7 +52,7 @@ pub(super) fn enter(
             });
             Some(terminal.at(Step::OpenTerminal, 0)?)
         }
-        Streams::Pipes { .. } => None,
+        Streams::Pipes { .. } | Streams::Inherited => None,
     };
     cover(plan, &anchors)?;
     anchors.seal().at(Step::ReadOnly, plan.read_only.len())?;
@@ -262,7 +262,11 @@ pub(super) fn attach(mount: &OwnedFd, target: &OwnedFd) -> Result<(), Errno> {
     rustix::mount::move_mount(mount, c"", target, c"", flags)
 }
 
-fn attach_at(mount: &OwnedFd, directory: BorrowedFd<'_>, path: &CStr) -> Result<(), Errno> {
+pub(super) fn attach_at(
+    mount: &OwnedFd,
+    directory: BorrowedFd<'_>,
+    path: &CStr,
+) -> Result<(), Errno> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     rustix::mount::move_mount(mount, c"", directory, path, flags)
 }

@@ -20,8 +20,24 @@ pub(crate) struct Identity {
     pub(crate) groups: Option<Vec<Gid>>,
     /// What nobody in the container can have more than.
     pub(crate) bounding: CapabilitySet,
-    /// Permitted and effective. None but user 0 has any; inheritable and ambient are empty.
-    pub(crate) capabilities: CapabilitySet,
+    pub(crate) capabilities: Capabilities,
+}
+
+/// The capabilities of a process (capabilities(7), "Thread capability sets").
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Capabilities {
+    pub(crate) effective: CapabilitySet,
+    pub(crate) permitted: CapabilitySet,
+    pub(crate) inheritable: CapabilitySet,
+    pub(crate) ambient: CapabilitySet,
+}
+
+impl Capabilities {
+    /// These for the process itself, and none for its programs beyond.
+    pub(crate) const fn only(capabilities: CapabilitySet) -> Self {
+        let none = CapabilitySet::empty();
+        Self { effective: capabilities, permitted: capabilities, inheritable: none, ambient: none }
+    }
 }
 
 impl Identity {
@@ -42,7 +58,11 @@ impl Identity {
                 .has_others()
                 .then(|| user.additional_gids.iter().copied().map(Gid::from_raw).collect()),
             bounding,
-            capabilities: if user.uid == 0 { bounding } else { CapabilitySet::empty() },
+            capabilities: Capabilities::only(if user.uid == 0 {
+                bounding
+            } else {
+                CapabilitySet::empty()
+            }),
         }
     }
 }

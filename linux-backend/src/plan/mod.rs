@@ -14,17 +14,17 @@ use std::{ffi::CString, fmt, path::PathBuf};
 
 use silo_isolation::{Bundle, Error, Network, Process, Result};
 
-pub(crate) use identity::Identity;
+pub(crate) use identity::{Capabilities, Identity};
 pub(crate) use landlock::Landlock;
 pub(crate) use mounts::{DeviceNode, KernelMount, Link, MountPlan, Source, is_root};
 pub(crate) use program::Program;
-pub(crate) use resources::{ProcessLimit, Sysctl, kernels, sysctl_path};
+pub(crate) use resources::{ProcessLimit, Sysctl, kernel_setting, kernels, sysctl_path};
 pub(crate) use root::RootPlan;
 
 use crate::{
     cgroup::{self, Directory},
     facts::{Facts, Uptime},
-    policy::Policy,
+    policy::{Policy, UMASK},
     seccomp::Filter,
 };
 
@@ -79,7 +79,14 @@ pub(crate) struct ProcessPlan {
     pub(crate) landlock: Option<Landlock>,
     /// `None` where all calls are permitted.
     pub(crate) filter: Option<Filter>,
+    /// Whether it is installed when the process was let go, not before: it may refuse what the
+    /// waiting takes.
+    pub(crate) filter_last: bool,
     pub(crate) no_new_privileges: bool,
+    /// Bits that are taken from the modes of new files.
+    pub(crate) umask: u32,
+    /// The first descriptor that the program does not get.
+    pub(crate) first_closed: u32,
     pub(crate) limits: Vec<ProcessLimit>,
     /// That the program runs below an init process, and what that is to cover.
     pub(crate) init: Option<Arguments>,
@@ -129,8 +136,11 @@ impl Namespaces {
     /// its clocks are set before anybody lives in it.
     const ALWAYS: Self = Self(0x0002_0000 | 0x0400_0000 | 0x0800_0000 | 0x2000_0000);
     pub(crate) const MOUNT: Self = Self(0x0002_0000);
-    const TIME: Self = Self(0x0000_0080);
-    const CGROUP: Self = Self(0x0200_0000);
+    pub(crate) const TIME: Self = Self(0x0000_0080);
+    pub(crate) const CGROUP: Self = Self(0x0200_0000);
+    pub(crate) const UTS: Self = Self(0x0400_0000);
+    pub(crate) const IPC: Self = Self(0x0800_0000);
+    pub(crate) const PID: Self = Self(0x2000_0000);
     pub(crate) const USER: Self = Self(0x1000_0000);
     pub(crate) const NETWORK: Self = Self(0x4000_0000);
 
@@ -225,11 +235,20 @@ impl ProcessPlan {
             identity: Identity::new(process.user.as_ref(), facts.ids, &policy),
             landlock: Landlock::new(bundle, facts)?,
             filter: policy.filter,
+            filter_last: false,
             no_new_privileges: policy.no_new_privileges,
+            umask: UMASK,
+            first_closed: 3,
             limits: resources::process_limits(&bundle.limits, facts),
             init: None,
             oom_score_adj: bundle.limits.oom_score_adj.map(|score| score.to_string()),
         })
+    }
+
+    /// Whether the filter takes a capability. It takes one of these: that no program gains
+    /// privileges, or that this one has them (seccomp(2)).
+    pub(crate) const fn privileged_filter(&self) -> bool {
+        !self.no_new_privileges && self.filter.is_some()
     }
 }
 

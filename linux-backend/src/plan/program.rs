@@ -20,7 +20,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    pub(super) fn new(process: &Process) -> Result<Self> {
+    pub(crate) fn new(process: &Process) -> Result<Self> {
         let name = process.args.first().cloned().unwrap_or_default();
         let path = (!name.contains('/')).then(|| search_path(process).to_owned());
         let candidates = match &path {

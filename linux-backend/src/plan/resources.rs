@@ -5,7 +5,7 @@ use std::ffi::CString;
 use rustix::process::{Resource as Kernel, Rlimit};
 use silo_isolation::{Bundle, Error, Limits, Network, Resource, Result, Ulimit};
 
-use super::{Anchor, MountPlan, Source, c_string};
+use super::{Anchor, MountPlan, Namespaces, Source, c_string};
 use crate::{facts::Facts, policy::RLIMITS};
 
 /// One limit of setrlimit(2).
@@ -94,6 +94,15 @@ pub(super) fn sysctls(bundle: &Bundle) -> Result<Vec<Sysctl>> {
 /// The path below /proc/sys of a setting that a namespace of the container has of its own
 /// (`ipc_namespaces(7)`, `network_namespaces(7)`), or why there is none.
 pub(crate) fn sysctl_path(name: &str, network: Network) -> Result<String, &'static str> {
+    let own = |kind| kind != Namespaces::NETWORK || network == Network::None;
+    kernel_setting(name, |kind| kind != Namespaces::UTS && own(kind))
+}
+
+/// The same for a container that has a namespace of its own of the kinds that `has` says.
+pub(crate) fn kernel_setting(
+    name: &str,
+    has: impl Fn(Namespaces) -> bool,
+) -> Result<String, &'static str> {
     // As in sysctl.d(5): the first separator is the one, the other stands for it in a name.
     let slashes = name.find(['.', '/']).is_some_and(|at| name[at..].starts_with('/'));
     let exchanged = |c: char| match c {
@@ -111,11 +120,17 @@ pub(crate) fn sysctl_path(name: &str, network: Network) -> Result<String, &'stat
         return Err("it is no name of a setting");
     }
     match parts[..] {
-        ["net", _, ..] if network == Network::Host => {
+        ["net", _, ..] if !has(Namespaces::NETWORK) => {
             Err("with the host's network it is the host's setting")
         }
-        ["net", _, ..] | ["fs", "mqueue", _] | ["kernel", "sem"] => Ok(path),
-        ["kernel", name] if name.starts_with("shm") || name.starts_with("msg") => Ok(path),
+        ["net", _, ..] => Ok(path),
+        ["fs", "mqueue", _] | ["kernel", "sem"] if has(Namespaces::IPC) => Ok(path),
+        ["kernel", name]
+            if has(Namespaces::IPC) && (name.starts_with("shm") || name.starts_with("msg")) =>
+        {
+            Ok(path)
+        }
+        ["kernel", "domainname"] if has(Namespaces::UTS) => Ok(path),
         _ => Err(
             "it is a setting of the whole host: a container has of its own net.*, kernel.shm*, \
                   kernel.msg*, kernel.sem and fs.mqueue.*",

@@ -122,7 +122,7 @@ fn a_user_other_than_zero_keeps_no_capability() {
         ProcessPlan::new(&process, &bundle(), &facts(HOST), policy(&Security::default()))
             .unwrap()
             .identity;
-    assert!(identity.capabilities.is_empty());
+    assert!(identity.capabilities.permitted.is_empty());
     assert!(!identity.bounding.is_empty());
 }
 

@@ -88,6 +88,12 @@ impl Set {
         names.into_iter().filter_map(find).fold(Self::default(), Self::with)
     }
 
+    /// Those of these names that Linux knows.
+    pub(crate) fn named(names: impl IntoIterator<Item = String>) -> Self {
+        let numbers = names.into_iter().filter_map(|name| find(&name));
+        numbers.fold(Self::default(), Self::with)
+    }
+
     fn all() -> Self {
         CAPABILITIES.iter().fold(Self::default(), Self::with)
     }

@@ -15,10 +15,11 @@ pub(crate) use fork::{Streams, fork};
 pub(crate) use init::{SIGCHLD, block_signals, close_all, fork_plainly, kill, wait_for_signal};
 pub(crate) use landlock::{Ruleset, landlock_version, permit_beneath, restrict_self};
 pub(crate) use lock::lock_byte;
-pub(crate) use mount::{Attributes, bring_up, map_ids, set_attributes};
+pub(crate) use mount::{Attributes, MountChange, bring_up, change_mount, map_ids, set_attributes};
 pub(crate) use process::{
     Cloned, Strings, Where, acting_on_files_as, adopt, clear_bounding_set, clone, close_copy,
-    execute, exit, reset_signals, send_signal, set_close_on_exec_from, unshare,
+    execute, execute_descriptor, exit, join_keyring, reset_signals, send_signal,
+    set_close_on_exec_from, set_personality, unshare,
 };
 pub(crate) use seccomp::{Instruction, install};
 

@@ -19,15 +19,41 @@ impl Attributes {
     pub(crate) const NO_DEV: Self = Self(0x4);
     pub(crate) const NO_EXEC: Self = Self(0x8);
 
+    pub(crate) const NO_ACCESS_TIME: Self = Self(0x10);
+    pub(crate) const STRICT_ACCESS_TIME: Self = Self(0x20);
+    /// The bits of which the two before are values; 0 is `relatime`.
+    pub(crate) const ACCESS_TIME: Self = Self(0x70);
+    pub(crate) const NO_DIRECTORY_ACCESS_TIME: Self = Self(0x80);
+    pub(crate) const NO_SYMLINK_FOLLOW: Self = Self(0x20_0000);
+
     /// Both sets.
     pub(crate) const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// Whether all of `other` are in this set.
+    pub(crate) const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Those of this set that `other` lacks.
+    pub(crate) const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 }
 
 impl fmt::Debug for Attributes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = [(1, "ro"), (2, "nosuid"), (4, "nodev"), (8, "noexec")];
+        let names = [
+            (1, "ro"),
+            (2, "nosuid"),
+            (4, "nodev"),
+            (8, "noexec"),
+            (0x10, "noatime"),
+            (0x20, "strictatime"),
+            (0x80, "nodiratime"),
+            (0x20_0000, "nosymfollow"),
+        ];
         f.debug_list()
             .entries(names.iter().filter(|(bit, _)| self.0 & bit != 0).map(|(_, name)| name))
             .finish()
@@ -60,6 +86,37 @@ pub(crate) fn map_ids(
 fn set(mount: BorrowedFd<'_>, attr_set: u64, userns_fd: u64, recursive: bool) -> Result<(), Errno> {
     let wanted =
         libc::mount_attr { attr_set, attr_clr: 0, propagation: libc::MS_PRIVATE, userns_fd };
+    set_attr(mount, wanted, recursive)
+}
+
+/// What changes of a mount.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct MountChange {
+    pub(crate) set: Attributes,
+    pub(crate) clear: Attributes,
+    /// `MS_PRIVATE` and its siblings of mount(2), or 0 to leave it.
+    pub(crate) propagation: u32,
+}
+
+/// Changes the mount that `mount` is the root of, and with `recursive` those below it.
+pub(crate) fn change_mount(
+    mount: BorrowedFd<'_>,
+    change: MountChange,
+    recursive: bool,
+) -> Result<(), Errno> {
+    if change == MountChange::default() {
+        return Ok(());
+    }
+    let wanted = libc::mount_attr {
+        attr_set: change.set.0.into(),
+        attr_clr: change.clear.0.into(),
+        propagation: change.propagation.into(),
+        userns_fd: 0,
+    };
+    set_attr(mount, wanted, recursive)
+}
+
+fn set_attr(mount: BorrowedFd<'_>, wanted: libc::mount_attr, recursive: bool) -> Result<(), Errno> {
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is a C string, and `wanted` outlives the call, which only reads
     // as many bytes of it as its size says.

@@ -30,8 +30,12 @@ pub(crate) enum Where<'fd> {
     },
     /// Under this process, and in its table of file descriptors.
     Helper,
-    /// Beside this process, under the same parent.
-    Sibling,
+    /// Beside this process, under the same parent, in new namespaces.
+    Sibling {
+        namespaces: u32,
+        /// The cgroup v2 directory that it starts in (Linux 5.7).
+        cgroup: Option<BorrowedFd<'fd>>,
+    },
 }
 
 // Flags beyond the lower 32 bits of clone3(2), for which libc's type is too narrow.
@@ -51,21 +55,25 @@ pub(crate) fn clone(place: Where<'_>, child: impl FnOnce() -> Infallible) -> Res
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
     args.pidfd = (&raw mut pidfd) as u64;
     let flags = libc::CLONE_PIDFD as u64;
+    if let Where::Child { cgroup: Some(cgroup), .. } | Where::Sibling { cgroup: Some(cgroup), .. } =
+        place
+    {
+        args.flags = CLONE_INTO_CGROUP;
+        args.cgroup = u64::from(cgroup.as_raw_fd().unsigned_abs());
+    }
     match place {
-        Where::Child { namespaces, cgroup } => {
-            args.flags = flags | CLONE_CLEAR_SIGHAND | u64::from(namespaces);
+        Where::Child { namespaces, .. } => {
+            args.flags |= flags | CLONE_CLEAR_SIGHAND | u64::from(namespaces);
             args.exit_signal = libc::SIGCHLD as u64;
-            if let Some(cgroup) = cgroup {
-                args.flags |= CLONE_INTO_CGROUP;
-                args.cgroup = u64::from(cgroup.as_raw_fd().unsigned_abs());
-            }
         }
         Where::Helper => {
             args.flags = flags | CLONE_CLEAR_SIGHAND | libc::CLONE_FILES as u64;
             args.exit_signal = libc::SIGCHLD as u64;
         }
-        Where::Sibling => {
-            args.flags = flags | CLONE_CLEAR_SIGHAND | libc::CLONE_PARENT as u64;
+        // Of a sibling the parent is sent what it is sent of this process.
+        Where::Sibling { namespaces, .. } => {
+            args.flags |=
+                flags | CLONE_CLEAR_SIGHAND | libc::CLONE_PARENT as u64 | u64::from(namespaces);
         }
     }
     // SAFETY: without CLONE_VM and with no stack given, the child is a copy of this process
@@ -119,6 +127,40 @@ pub(crate) fn execute(path: &CStr, args: &Strings, env: &Strings) -> Errno {
     let result =
         unsafe { libc::execve(path.as_ptr(), args.pointers.as_ptr(), env.pointers.as_ptr()) };
     check(result.into()).err().unwrap_or(Errno::INVAL)
+}
+
+/// Has this process run another program, found by its descriptor (execveat(2)); returns only to say
+/// why it does not.
+pub(crate) fn execute_descriptor(program: BorrowedFd<'_>, args: &Strings, env: &Strings) -> Errno {
+    // SAFETY: as for `execute`; the path is a C string.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            program.as_raw_fd(),
+            c"".as_ptr(),
+            args.pointers.as_ptr(),
+            env.pointers.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    check(result).err().unwrap_or(Errno::INVAL)
+}
+
+/// Gives this process a session keyring of its own, with none of the keys of the one that it had
+/// (`keyctl_join_session_keyring(3)`).
+pub(crate) fn join_keyring() -> Result<(), Errno> {
+    // SAFETY: a null name asks for an anonymous keyring; the others are numbers.
+    let result = unsafe {
+        libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, ptr::null::<c_char>())
+    };
+    check(result).map(drop)
+}
+
+/// Sets the execution domain of this process (personality(2)).
+pub(crate) fn set_personality(personality: u32) -> Result<(), Errno> {
+    // SAFETY: personality takes a number.
+    let result = unsafe { libc::personality(personality.into()) };
+    check(result.into()).map(drop)
 }
 
 /// Gives every signal its default action and blocks none: what was ignored or blocked in the

@@ -1,0 +1,301 @@
+//! A container's cgroups: made, limited, frozen and removed. No more than its own directories is
+//! written, and in version 2, to give them their controllers, `cgroup.subtree_control` above.
+
+mod place;
+mod settings;
+mod stats;
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use oci_spec::runtime::LinuxResources;
+pub(crate) use place::{Hierarchy, Place};
+use serde::{Deserialize, Serialize};
+use settings::Setting;
+
+use super::{Error, Result};
+
+/// The cgroups of one container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Cgroups {
+    directories: Vec<Directory>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Directory {
+    path: PathBuf,
+    /// Those of version 1; none for version 2.
+    controllers: Vec<String>,
+    unified: bool,
+}
+
+/// Files of cpuset that begin empty, and take no task before they are not (cgroup-v1/cpusets.rst).
+const INHERITED: [&str; 2] = ["cpuset.cpus", "cpuset.mems"];
+
+/// How long the kernel may take to freeze, or to let go of what has ended.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(1);
+
+impl Cgroups {
+    /// Makes a directory in each hierarchy. One that may not be made is left out, unless something
+    /// is to be limited there.
+    pub(crate) fn create(place: &Place) -> Result<Self> {
+        let mut cgroups = Self::default();
+        let alone = place.only_unified().is_some();
+        for hierarchy in &place.hierarchies {
+            match make(hierarchy, alone) {
+                Ok(()) => cgroups.directories.push(Directory {
+                    path: hierarchy.path.clone(),
+                    controllers: hierarchy.controllers.clone(),
+                    unified: hierarchy.unified,
+                }),
+                Err(Error::File { source, .. })
+                    if matches!(
+                        source.kind(),
+                        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+                    ) => {}
+                Err(error) => {
+                    let _ = cgroups.remove();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(cgroups)
+    }
+
+    /// Holds the processes in it to `resources`.
+    pub(crate) fn limit(&self, resources: &LinuxResources) -> Result<()> {
+        let only_unified = matches!(&self.directories[..], [one] if one.unified);
+        let mut wanted =
+            if only_unified { settings::unified(resources)? } else { settings::legacy(resources) };
+        wanted.extend(settings::named(resources)?);
+        // A limit of memory that is above the one of memory and swap is refused as long as that
+        // is as it was, and one of these after the other is right in either order.
+        let mut again = Vec::new();
+        for setting in &wanted {
+            match self.write(setting) {
+                Err(Error::File { source, .. }) if source.kind() == io::ErrorKind::InvalidInput => {
+                    again.push(setting);
+                }
+                written => written?,
+            }
+        }
+        again.into_iter().try_for_each(|setting| self.write(setting))
+    }
+
+    fn write(&self, setting: &Setting) -> Result<()> {
+        let Some(directory) = self.of(setting.controller) else {
+            if setting.optional {
+                return Ok(());
+            }
+            return Err(Error::Unsupported(format!(
+                "cannot set {} to {}: no cgroup of this container has the controller `{}`",
+                setting.file, setting.value, setting.controller
+            )));
+        };
+        let file = directory.path.join(&setting.file);
+        match fs::write(&file, &setting.value) {
+            Err(_) if setting.optional && !file.exists() => Ok(()),
+            written => written.map_err(Error::file("write", &file)),
+        }
+    }
+
+    /// The directory that `controller`, by its name in either version, is in.
+    fn of(&self, controller: &str) -> Option<&Directory> {
+        let legacy =
+            |directory: &&Directory| directory.controllers.iter().any(|it| it == controller);
+        let unified = |directory: &&Directory| directory.unified;
+        self.directories.iter().find(legacy).or_else(|| {
+            let alone = self.directories.len() == 1;
+            self.directories.iter().find(unified).filter(|_| alone || controller == "unified")
+        })
+    }
+
+    /// What a process of our own writes "0" to in order to move in: for version 1, and for
+    /// version 2 as well where it is asked for.
+    pub(crate) fn entries(&self, with_unified: bool) -> Result<Vec<OwnedFd>> {
+        let wanted = self.directories.iter().filter(|one| with_unified || !one.unified);
+        wanted
+            .map(|one| {
+                let file = one.path.join(if one.unified { "cgroup.procs" } else { "tasks" });
+                let opened = fs::OpenOptions::new().write(true).open(&file);
+                opened.map(OwnedFd::from).map_err(Error::file("open", file))
+            })
+            .collect()
+    }
+
+    /// The directory of version 2, to clone into.
+    pub(crate) fn unified(&self) -> Result<Option<OwnedFd>> {
+        let unified = self.directories.iter().find(|one| one.unified);
+        let open = |one: &Directory| {
+            fs::File::open(&one.path).map(OwnedFd::from).map_err(Error::file("open", &one.path))
+        };
+        unified.map(open).transpose()
+    }
+
+    /// The processes in it and below, by their numbers on the host.
+    pub(crate) fn processes(&self) -> Vec<i32> {
+        // A process of the container may have moved within its own part of one hierarchy.
+        let mut found = BTreeSet::new();
+        if let Some(directory) = self.directories.first() {
+            collect(&directory.path, &mut found);
+        }
+        found.into_iter().collect()
+    }
+
+    /// Whether it can be frozen, and whether it is.
+    pub(crate) fn is_frozen(&self) -> bool {
+        let Some((directory, file, frozen)) = self.freezer() else { return false };
+        let state = fs::read_to_string(directory.path.join(file)).unwrap_or_default();
+        state.trim() == frozen
+    }
+
+    fn freezer(&self) -> Option<(&Directory, &'static str, &'static str)> {
+        let directory = self.of("freezer")?;
+        Some(if directory.unified {
+            (directory, "cgroup.freeze", "1")
+        } else {
+            (directory, "freezer.state", "FROZEN")
+        })
+    }
+
+    /// Has its processes stand still.
+    pub(crate) fn freeze(&self) -> Result<()> {
+        let Some((directory, file, frozen)) = self.freezer() else {
+            return Err(Error::Unsupported("no cgroup of this container can freeze it".to_owned()));
+        };
+        let path = directory.path.join(file);
+        fs::write(&path, frozen).map_err(Error::file("write", &path))?;
+        let start = Instant::now();
+        loop {
+            let done = if directory.unified {
+                let events = fs::read_to_string(directory.path.join("cgroup.events"));
+                events.is_ok_and(|events| events.contains("frozen 1"))
+            } else {
+                self.is_frozen()
+            };
+            if done {
+                return Ok(());
+            }
+            if start.elapsed() > PATIENCE {
+                let _ = self.thaw();
+                let late = io::Error::from(io::ErrorKind::TimedOut);
+                return Err(Error::step("freeze the container")(late));
+            }
+            thread::sleep(PAUSE);
+            if !directory.unified {
+                // The kernel looks again at what it missed.
+                fs::write(&path, frozen).map_err(Error::file("write", &path))?;
+            }
+        }
+    }
+
+    /// Lets them go on. Nothing to do is success.
+    pub(crate) fn thaw(&self) -> Result<()> {
+        let Some((directory, file, _)) = self.freezer() else { return Ok(()) };
+        let path = directory.path.join(file);
+        let running = if directory.unified { "0" } else { "THAWED" };
+        match fs::write(&path, running) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            written => written.map_err(Error::file("write", path)),
+        }
+    }
+
+    /// Removes it, with what the container has made in it. Nothing there is success.
+    pub(crate) fn remove(&self) -> Result<()> {
+        self.directories.iter().try_for_each(|directory| remove(&directory.path))
+    }
+
+    /// The number of times that the kernel has killed for want of memory.
+    pub(crate) fn oom_kills(&self) -> u64 {
+        let Some(directory) = self.of("memory") else { return 0 };
+        let file = if directory.unified { "memory.events" } else { "memory.oom_control" };
+        let text = fs::read_to_string(directory.path.join(file)).unwrap_or_default();
+        stats::field(&text, "oom_kill").unwrap_or(0)
+    }
+}
+
+/// Makes a cgroup and those above it that are missing.
+fn make(hierarchy: &Hierarchy, gives_controllers: bool) -> Result<()> {
+    let below = hierarchy.path.strip_prefix(&hierarchy.mount).unwrap_or(&hierarchy.path);
+    let mut path = hierarchy.mount.clone();
+    for name in below {
+        if hierarchy.unified && gives_controllers {
+            enable(&path);
+        }
+        let above = path.clone();
+        path.push(name);
+        match fs::create_dir(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(Error::file("make the cgroup", &path)(error)),
+        }
+        if hierarchy.has("cpuset") {
+            inherit(&above, &path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives what is below a directory the controllers that it has. What may not be given is missed where
+/// it is to be limited.
+fn enable(directory: &Path) {
+    let read = |file: &str| fs::read_to_string(directory.join(file)).unwrap_or_default();
+    let given = read("cgroup.subtree_control");
+    let given: Vec<_> = given.split_whitespace().collect();
+    let has = read("cgroup.controllers");
+    for controller in has.split_whitespace().filter(|name| !given.contains(name)) {
+        let _ = fs::write(directory.join("cgroup.subtree_control"), format!("+{controller}"));
+    }
+}
+
+fn inherit(above: &Path, directory: &Path) -> Result<()> {
+    for name in INHERITED {
+        let file = directory.join(name);
+        let own = fs::read_to_string(&file).map_err(Error::file("read", &file))?;
+        if own.trim().is_empty() {
+            let from = above.join(name);
+            let value = fs::read_to_string(&from).map_err(Error::file("read", &from))?;
+            fs::write(&file, value.trim()).map_err(Error::file("write", &file))?;
+        }
+    }
+    Ok(())
+}
+
+fn collect(directory: &Path, found: &mut BTreeSet<i32>) {
+    let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+    found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
+    for path in below(directory) {
+        collect(&path, found);
+    }
+}
+
+fn below(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let is_directory = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+    entries.filter(is_directory).map(|entry| entry.path()).collect()
+}
+
+fn remove(directory: &Path) -> Result<()> {
+    let start = Instant::now();
+    loop {
+        match fs::remove_dir(directory) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            // A process that was reaped counts for a moment longer; else there is something below.
+            Err(error)
+                if error.kind() == io::ErrorKind::ResourceBusy && start.elapsed() < PATIENCE =>
+            {
+                below(directory).iter().try_for_each(|path| remove(path))?;
+                thread::sleep(PAUSE);
+            }
+            Err(error) => return Err(Error::file("remove the cgroup", directory)(error)),
+        }
+    }
+}

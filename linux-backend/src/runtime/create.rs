@@ -1,0 +1,242 @@
+//! `create`: from a bundle to a container that waits to be started.
+
+use std::{
+    fs,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+use oci_spec::runtime::Spec;
+use rustix::fs::{Mode, OFlags};
+use silo_isolation::TerminalSize;
+
+use super::{
+    ContainerPlan, Error, JoinedNamespace, Result, Runtime, SharedTerminal,
+    cgroups::{Cgroups, Place},
+    console::Console,
+    explain::{Explain, Subject},
+    hooks, outside,
+    record::{Directory, Record, Status, replace},
+    translate::Around,
+};
+use crate::{
+    child::{Container, Entering, Streams},
+    protocol::{self, Gate, Setup},
+    record::start_time,
+    sys::{self, Cloned, Where},
+};
+
+/// How a container is made.
+#[derive(Clone, Debug, Default)]
+pub struct CreateOptions {
+    /// The directory of its configuration, `config.json`.
+    pub bundle: PathBuf,
+    /// A socket that its terminal is sent to.
+    pub console_socket: Option<PathBuf>,
+    /// A file that its process's number is written to.
+    pub pid_file: Option<PathBuf>,
+    /// Whether its root becomes that by chroot(2).
+    pub no_pivot: bool,
+    /// Whether it has the session keyring of this process.
+    pub no_new_keyring: bool,
+    /// How many descriptors from 3 on it gets.
+    pub preserve_fds: u32,
+    /// Whether nobody waits for it here.
+    pub detached: bool,
+    /// The time, for its record (RFC 3339).
+    pub now: String,
+}
+
+/// A container that was made, as long as its maker is there.
+pub struct Made {
+    pub(super) process: Cloned,
+    /// Its terminal, where that was not sent elsewhere.
+    pub(super) terminal: Option<SharedTerminal>,
+}
+
+impl Runtime {
+    /// Makes the container `id`. Its program is found and its hooks have run; it waits.
+    pub fn create(&self, id: &str, options: &CreateOptions) -> Result<Made> {
+        let bundle = fs::canonicalize(&options.bundle)
+            .map_err(Error::file("find the bundle", &options.bundle))?;
+        let spec = load(&bundle.join("config.json"))?;
+        let console = Console::of(&spec, options)?;
+        let place = self.place(&spec, id)?;
+        let around = Around {
+            bundle: &bundle,
+            place: &place,
+            privileged: silo_layers::tree::is_privileged(),
+            no_pivot: options.no_pivot,
+            no_new_keyring: options.no_new_keyring,
+            preserved: options.preserve_fds,
+        };
+        let plan = ContainerPlan::new(&spec, &around)?;
+        let directory = Directory::make(&self.root, id)?;
+        let record = Record {
+            id: id.to_owned(),
+            bundle,
+            config: spec,
+            created: options.now.clone(),
+            owner: rustix::process::getuid().as_raw(),
+            cgroups: Cgroups::default(),
+            pid: 0,
+            start: 0,
+            ready: false,
+        };
+        let mut making = Making { directory, record, process: None, terminal: None };
+        making.make(&plan, &place, console.size())?;
+        if let Some(file) = &options.pid_file {
+            replace(file, making.record.pid.to_string().as_bytes())?;
+        }
+        let terminal = console.give(making.terminal.take())?;
+        making.done(terminal)
+    }
+
+    pub(super) fn place(&self, spec: &Spec, id: &str) -> Result<Place> {
+        let path = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_deref());
+        let path = path.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new(id));
+        if self.systemd {
+            let why = "cgroups are made by this runtime itself, not by systemd";
+            return Err(Error::Unsupported(format!("--systemd-cgroup: {why}")));
+        }
+        Place::find(path)
+    }
+}
+
+/// Reads a configuration.
+pub(super) fn load(path: &Path) -> Result<Spec> {
+    let bytes = fs::read(path).map_err(Error::file("read", path))?;
+    let spec: Spec = serde_json::from_slice(&bytes).map_err(|source| Error::Json {
+        what: "a configuration of the OCI runtime specification",
+        path: path.to_owned(),
+        source,
+    })?;
+    let version = spec.version();
+    if version.split('.').next() != Some("1") {
+        let why = format!("`{version}` is none that this runtime knows: those are 1.x");
+        return Err(Error::config("ociVersion", why));
+    }
+    Ok(spec)
+}
+
+/// A container that is being made. What there is of it goes with this.
+struct Making {
+    directory: Directory,
+    record: Record,
+    process: Option<Cloned>,
+    terminal: Option<OwnedFd>,
+}
+
+impl Making {
+    fn make(
+        &mut self,
+        plan: &ContainerPlan,
+        place: &Place,
+        size: Option<TerminalSize>,
+    ) -> Result<()> {
+        self.record.cgroups = Cgroups::create(place)?;
+        let linux = self.record.config.linux().as_ref();
+        if let Some(resources) = linux.and_then(|linux| linux.resources().as_ref()) {
+            self.record.cgroups.limit(resources)?;
+        }
+        let (setup, process) = self.clone_process(plan, size)?;
+        self.record.pid = process.pid;
+        self.record.start = start_time(process.pid).unwrap_or(0);
+        self.process = Some(process);
+        self.directory.write(&self.record)?;
+        let explain = Explain(Subject::Container(plan));
+        outside::help(plan, self.record.pid, &setup).map_err(|broken| explain.broken(broken))?;
+        self.run_hooks(&setup, &explain)?;
+        let (_, terminal) = setup.ready().map_err(|broken| explain.broken(broken))?;
+        self.terminal = terminal;
+        self.record.ready = true;
+        self.directory.write(&self.record)
+    }
+
+    fn clone_process(
+        &self,
+        plan: &ContainerPlan,
+        size: Option<TerminalSize>,
+    ) -> Result<(Setup, Cloned)> {
+        let tasks = self.record.cgroups.entries(false)?;
+        let unified = self.record.cgroups.unified()?;
+        let gate = {
+            let (address, _directory) = self.directory.gate_address()?;
+            Gate::open(&address).map_err(Error::step("listen for the start of the container"))?
+        };
+        let connect = || Error::step("connect to the container");
+        let (setup, end) = protocol::connect().map_err(connect())?;
+        let container = Container {
+            plan,
+            streams: size.map_or(Streams::Inherited, Streams::Terminal),
+            cgroups: &tasks,
+            gate: &gate,
+            end: &end,
+            parents_end: &setup,
+        };
+        let cgroup = unified.as_ref().map(|directory| directory.as_fd());
+        let cloned = if plan.joined.is_empty() {
+            let place = Where::Child { namespaces: plan.namespaces.0, cgroup };
+            sys::clone(place, || container.run()).map_err(Error::step("make namespaces"))?
+        } else {
+            enter(container, cgroup)?
+        };
+        Ok((setup, cloned))
+    }
+
+    /// Runs the hooks of the host, then lets the child run its own.
+    fn run_hooks(&self, setup: &Setup, explain: &Explain<'_>) -> Result<()> {
+        setup.hooks().map_err(|broken| explain.broken(broken))?;
+        let state = self.record.state(Status::Creating);
+        let all = self.record.config.hooks().as_ref();
+        // Deprecated, and still what Docker connects networks by.
+        #[allow(deprecated)]
+        let before = all.and_then(|hooks| hooks.prestart().as_ref());
+        hooks::run("prestart", before, &state)?;
+        hooks::run("createRuntime", all.and_then(|hooks| hooks.create_runtime().as_ref()), &state)?;
+        let input = hooks::input(&state).map_err(Error::step("write the container's state"))?;
+        setup.give(Some(input.as_fd())).map_err(|broken| explain.broken(broken))
+    }
+
+    /// The container is made: from here on it goes by `delete`.
+    fn done(mut self, terminal: Option<OwnedFd>) -> Result<Made> {
+        let process = self.process.take().ok_or(Error::NotRunning)?;
+        std::mem::forget(self);
+        Ok(Made { process, terminal: terminal.map(super::shared) })
+    }
+}
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        // Whatever fails here, the first failure is the one to tell.
+        if let Some(process) = self.process.take() {
+            let _ = sys::send_signal(process.pidfd.as_fd(), 9);
+            let _ = super::wait(process.pidfd.as_fd());
+        }
+        let _ = self.record.cgroups.remove();
+        let _ = self.directory.remove();
+    }
+}
+
+/// Has a process of its own join the plan's namespaces and clone the container's first there.
+fn enter(container: Container<'_>, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned> {
+    let plan = container.plan;
+    let joined: Vec<OwnedFd> = plan.joined.iter().map(open_namespace).collect::<Result<_>>()?;
+    let connect = Error::step("connect to the container");
+    let (helping, end) = protocol::connect_helper().map_err(connect)?;
+    let entering = Entering { container, joined: &joined, cgroup, end: &end };
+    let helper = sys::clone(Where::Helper, || entering.run())
+        .map_err(Error::step("clone a helper to enter namespaces"))?;
+    // Until it has ended, the helper uses this process's descriptors: none may be closed.
+    super::wait(helper.pidfd.as_fd())?;
+    drop(end);
+    let explain = Explain(Subject::Container(plan));
+    let pidfd = sys::adopt(helping.made().map_err(|broken| explain.broken(broken))?);
+    Ok(Cloned { pid: super::number_of(&pidfd)?, pidfd })
+}
+
+fn open_namespace(namespace: &JoinedNamespace) -> Result<OwnedFd> {
+    let path = &namespace.path;
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| Error::file("open the namespace", path)(errno.into()))
+}

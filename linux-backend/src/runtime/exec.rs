@@ -1,0 +1,200 @@
+//! `exec`: a further process in a running container.
+
+use std::{
+    fs,
+    os::fd::{AsFd as _, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+use oci_spec::runtime::Process;
+use rustix::thread::ThreadNameSpaceType;
+use silo_isolation::ExitStatus;
+
+use super::{
+    Error, Result, Runtime, SharedTerminal,
+    console::Console,
+    explain::{Explain, Subject},
+    process::{self, Circumstances},
+    record::{Directory, Record, Status, replace},
+};
+use crate::{
+    child::{Joining, Streams},
+    plan::Namespaces,
+    protocol,
+    sys::{self, Cloned, Where},
+};
+
+/// How a further process is run.
+#[derive(Clone, Debug, Default)]
+pub struct ExecOptions {
+    /// A socket that its terminal is sent to.
+    pub console_socket: Option<PathBuf>,
+    /// A file that its number is written to.
+    pub pid_file: Option<PathBuf>,
+    /// How many descriptors from 3 on it gets.
+    pub preserve_fds: u32,
+    /// Whether nobody waits for it here.
+    pub detached: bool,
+    /// Whether a container that is paused is no failure: the process waits.
+    pub ignore_paused: bool,
+}
+
+/// A further process.
+pub struct Joined {
+    process: OwnedFd,
+    terminal: Option<SharedTerminal>,
+}
+
+impl Joined {
+    /// Waits for it to end.
+    pub fn wait(&self) -> Result<ExitStatus> {
+        super::wait(self.process.as_fd())
+    }
+
+    /// Sends it a signal. One that has ended is success.
+    pub fn signal(&self, signal: u8) -> Result<()> {
+        match sys::send_signal(self.process.as_fd(), signal) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(errno) => Err(Error::step(format!("send signal {signal}"))(errno)),
+        }
+    }
+
+    /// Its terminal, where that was not sent elsewhere.
+    #[must_use]
+    pub fn terminal(&self) -> Option<SharedTerminal> {
+        self.terminal.clone()
+    }
+}
+
+impl Runtime {
+    /// The process that the container was made with: what a further one takes after.
+    pub fn first_process(&self, id: &str) -> Result<Process> {
+        let record = Directory::of(&self.root, id)?.read(id)?;
+        let process = record.config.process().clone();
+        process.ok_or_else(|| Error::config("process", "there is none"))
+    }
+
+    /// Runs `process` in the container.
+    pub fn exec(&self, id: &str, process: &Process, options: &ExecOptions) -> Result<Joined> {
+        let directory = Directory::of(&self.root, id)?;
+        let record = directory.read(id)?;
+        match record.status(&directory) {
+            Status::Running | Status::Created => {}
+            Status::Paused if options.ignore_paused => {}
+            Status::Stopped => {
+                let hint = "";
+                return Err(Error::State { verb: "exec in", state: "stopped", hint });
+            }
+            status => {
+                return Err(Error::State { verb: "exec in", state: status.name(), hint: "" });
+            }
+        }
+        let console = Console::new(process, options.console_socket.clone(), options.detached)?;
+        let first = record.process()?;
+        let (process, terminal) = join(&record, &first, process, &console, options.preserve_fds)?;
+        if let Some(file) = &options.pid_file {
+            replace(file, super::number_of(&process)?.to_string().as_bytes())?;
+        }
+        let terminal = console.give(terminal)?;
+        Ok(Joined { process, terminal: terminal.map(super::shared) })
+    }
+}
+
+fn join(
+    record: &Record,
+    first: &OwnedFd,
+    process: &Process,
+    console: &Console,
+    preserved: u32,
+) -> Result<(OwnedFd, Option<OwnedFd>)> {
+    let linux = record.config.linux().as_ref();
+    let namespaces = others(record.pid)?;
+    let root = format!("/proc/{}/root", record.pid);
+    let root = fs::File::open(&root).map_err(Error::file("open", &root))?;
+    let circumstances = Circumstances {
+        root: root.as_fd(),
+        seccomp: linux.and_then(|linux| linux.seccomp().as_ref()),
+        other_users: namespaces.contains(Namespaces::USER),
+        sets_groups: sets_groups(record.pid),
+        preserved,
+    };
+    let plan = process::plan(process, &circumstances)?;
+    let cgroups = record.cgroups.entries(true)?;
+    let connect = || Error::step("connect to the container");
+    let (setup, end) = protocol::connect().map_err(connect())?;
+    let (helping, helpers_end) = protocol::connect_helper().map_err(connect())?;
+    let joining = Joining {
+        plan: &plan,
+        streams: console.size().map_or(Streams::Inherited, Streams::Terminal),
+        first: first.as_fd(),
+        namespaces: ThreadNameSpaceType::from_bits_retain(namespaces.0),
+        cgroups: &cgroups,
+        helpers_end: &helpers_end,
+        end: &end,
+        parents_end: &setup,
+    };
+    let helper = sys::clone(Where::Helper, || joining.run())
+        .map_err(Error::step("clone a helper to enter the container"))?;
+    // Until it has ended, the helper uses this process's descriptors: none may be closed.
+    super::wait(helper.pidfd.as_fd())?;
+    drop((helpers_end, end, cgroups));
+    let explain = Explain(Subject::Process(&plan));
+    let pidfd = sys::adopt(helping.made().map_err(|broken| explain.broken(broken))?);
+    let process = Ending(Some(Cloned { pid: 0, pidfd }));
+    let (waiting, terminal) = setup.ready().map_err(|broken| explain.broken(broken))?;
+    waiting.go().map_err(|broken| explain.broken(broken))?;
+    Ok((process.done()?, terminal))
+}
+
+/// A process that ends with this unless it is done.
+struct Ending(Option<Cloned>);
+
+impl Ending {
+    fn done(mut self) -> Result<OwnedFd> {
+        self.0.take().map(|process| process.pidfd).ok_or(Error::NotRunning)
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if let Some(process) = self.0.take() {
+            // The failure to be told is another.
+            let _ = sys::send_signal(process.pidfd.as_fd(), 9);
+            let _ = super::wait(process.pidfd.as_fd());
+        }
+    }
+}
+
+/// The kinds of namespaces in which `pid` is in another one than this process.
+fn others(pid: i32) -> Result<Namespaces> {
+    const FILES: [(&str, Namespaces); 8] = [
+        ("user", Namespaces::USER),
+        ("mnt", Namespaces::MOUNT),
+        ("pid", Namespaces::PID),
+        ("net", Namespaces::NETWORK),
+        ("ipc", Namespaces::IPC),
+        ("uts", Namespaces::UTS),
+        ("cgroup", Namespaces::CGROUP),
+        ("time", Namespaces::TIME),
+    ];
+    let mut others = Namespaces(0);
+    for (file, kind) in FILES {
+        let [theirs, own] = [pid.to_string(), "self".to_owned()]
+            .map(|process| fs::read_link(Path::new("/proc").join(process).join("ns").join(file)));
+        match (theirs, own) {
+            (Ok(theirs), Ok(own)) if theirs != own => others = others.and(kind),
+            (Err(error), Ok(_)) => {
+                return Err(Error::step("look at the container's namespaces")(error));
+            }
+            // A kernel without such namespaces has no such file.
+            _ => {}
+        }
+    }
+    Ok(others)
+}
+
+/// Whether a process of the user namespace of `pid` may change its groups (`user_namespaces(7)`).
+fn sets_groups(pid: i32) -> bool {
+    let file = format!("/proc/{pid}/setgroups");
+    fs::read_to_string(file).is_ok_and(|text| text.trim() == "allow")
+}

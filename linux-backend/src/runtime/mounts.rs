@@ -1,0 +1,239 @@
+//! From the configuration's mounts to the plan's (config.md, "Mounts").
+
+use std::{
+    ffi::{CStr, CString},
+    fs,
+    os::fd::BorrowedFd,
+    path::{Component, Path, PathBuf},
+};
+
+use oci_spec::runtime::Mount;
+use rustix::fs::{Dir, Mode, OFlags, ResolveFlags};
+
+use super::{
+    Error, LinkPlan, MountPlan, MountSource, Result,
+    cgroups::Place,
+    mount_options::Options,
+    text::{c_path, c_text},
+};
+use crate::sys::{Attributes, MountChange};
+
+/// What mounts depend on beyond the configuration.
+pub(super) struct Surroundings<'a> {
+    /// Paths that are not absolute start here.
+    pub(super) bundle: &'a Path,
+    pub(super) cgroups: &'a Place,
+    /// Whether the container sees its own cgroup as the root of all.
+    pub(super) cgroup_namespace: bool,
+    /// Whether the parent opens what is bound.
+    pub(super) outside: bool,
+    /// The root.
+    pub(super) root: BorrowedFd<'a>,
+}
+
+/// What the configuration's mounts come to.
+#[derive(Default)]
+pub(super) struct Planned {
+    pub(super) mounts: Vec<MountPlan>,
+    pub(super) links: Vec<LinkPlan>,
+    pub(super) sealed: Vec<CString>,
+}
+
+/// Files of /proc that may be covered, by what tells a container less than the host's (as runc has
+/// them): anything else there could be mistaken for the kernel's own (CVE-2019-16884).
+const COVERABLE: [&str; 10] = [
+    "proc/cpuinfo",
+    "proc/diskstats",
+    "proc/loadavg",
+    "proc/meminfo",
+    "proc/slabinfo",
+    "proc/stat",
+    "proc/swaps",
+    "proc/sys/crypto/fips_enabled",
+    "proc/sys/kernel/ns_last_pid",
+    "proc/uptime",
+];
+
+impl Planned {
+    pub(super) fn new(mounts: &[Mount], around: &Surroundings<'_>) -> Result<Self> {
+        let mut planned = Self::default();
+        for mount in mounts {
+            planned.add(mount, around)?;
+        }
+        Ok(planned)
+    }
+
+    fn add(&mut self, mount: &Mount, around: &Surroundings<'_>) -> Result<()> {
+        let destination = clean(mount.destination());
+        let options = mount.options().iter().flatten().map(String::as_str);
+        let options = Options::parse(options);
+        let wrong = |why: String| {
+            Error::config(format!("the mount on {}", mount.destination().display()), why)
+        };
+        let kind = mount.typ().as_deref().unwrap_or_default();
+        let bind = options.bind.is_some() || kind == "bind";
+        if destination.as_os_str().is_empty() {
+            return Err(wrong("there is the root".to_owned()));
+        }
+        if options.id_mapped.is_some() || mount.uid_mappings().is_some() {
+            return Err(wrong("ids of a mount are not mapped by this runtime".to_owned()));
+        }
+        if !bind && (kind == "cgroup" || kind == "cgroup2") {
+            return self.add_cgroups(&destination, &options, around);
+        }
+        let target = c_path(&destination)?;
+        let place = destination.to_string_lossy();
+        let in_proc = place == "proc" || place.starts_with("proc/");
+        if bind && in_proc && place != "proc" && !COVERABLE.contains(&&*place) {
+            return Err(wrong("nothing may be bound there, inside /proc".to_owned()));
+        }
+        let (source, directory) = if options.remount {
+            (MountSource::Again, true)
+        } else if bind {
+            tree(mount, &options, around, wrong)?
+        } else {
+            (new(kind, mount.source().as_deref(), &options)?, true)
+        };
+        let copy_up = options.copy_up && kind == "tmpfs" && holds_something(around.root, &target);
+        if copy_up && around.outside {
+            let why = "what the image has there cannot be copied for other users (tmpcopyup)";
+            return Err(wrong(why.to_owned()));
+        }
+        let outside = copy_up || around.outside && matches!(source, MountSource::Tree { .. });
+        self.mounts.push(MountPlan {
+            source,
+            target,
+            directory,
+            kernels: matches!(kind, "proc" | "sysfs"),
+            into_proc: in_proc,
+            copy_up,
+            change: options.change,
+            recursive: options.recursive,
+            outside,
+        });
+        Ok(())
+    }
+
+    /// The container's own cgroups: with a namespace for them as if it had no others.
+    fn add_cgroups(
+        &mut self,
+        destination: &Path,
+        options: &Options,
+        around: &Surroundings<'_>,
+    ) -> Result<()> {
+        let mut add = |source, at: &Path, change| -> Result<()> {
+            self.mounts.push(MountPlan {
+                source,
+                target: c_path(at)?,
+                directory: true,
+                kernels: false,
+                into_proc: false,
+                copy_up: false,
+                change,
+                recursive: MountChange::default(),
+                outside: false,
+            });
+            Ok(())
+        };
+        let source = |kind: &str, options: &[&str], own: &Path| -> Result<MountSource> {
+            if !around.cgroup_namespace {
+                return Ok(MountSource::Tree { path: c_path(own)?, recursive: false });
+            }
+            let option = |option: &&str| -> Result<_> {
+                Ok(match option.split_once('=') {
+                    Some((key, value)) => (c_text(key)?, Some(c_text(value)?)),
+                    None => (c_text(*option)?, None),
+                })
+            };
+            let options = options.iter().map(option).collect::<Result<_>>()?;
+            Ok(MountSource::New { kind: c_text(kind)?, options })
+        };
+        if let Some(unified) = around.cgroups.only_unified() {
+            return add(source("cgroup2", &[], &unified.path)?, destination, options.change);
+        }
+        let shell = MountChange {
+            set: options.change.set.without(Attributes::READ_ONLY),
+            ..options.change
+        };
+        let size = [(c_text("mode")?, Some(c_text("755")?))].to_vec();
+        let tmpfs = MountSource::New { kind: c_text("tmpfs")?, options: size };
+        add(tmpfs, destination, shell)?;
+        for hierarchy in &around.cgroups.hierarchies {
+            let at = destination.join(hierarchy.mount_name());
+            let source = if hierarchy.unified {
+                source("cgroup2", &[], &hierarchy.path)?
+            } else {
+                let names: Vec<_> = hierarchy.controllers.iter().map(String::as_str).collect();
+                source("cgroup", &names, &hierarchy.path)?
+            };
+            add(source, &at, options.change)?;
+        }
+        let links = around.cgroups.hierarchies.iter().filter(|hierarchy| !hierarchy.unified);
+        for hierarchy in links {
+            for controller in hierarchy.other_names() {
+                self.links.push(LinkPlan {
+                    target: c_text(hierarchy.mount_name())?,
+                    directory: c_path(destination)?,
+                    name: c_text(controller)?,
+                });
+            }
+        }
+        if options.change.set.contains(Attributes::READ_ONLY) {
+            self.sealed.push(c_path(destination)?);
+        }
+        Ok(())
+    }
+}
+
+/// Whether there is something in a directory of the root.
+fn holds_something(root: BorrowedFd<'_>, path: &CStr) -> bool {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let found = rustix::fs::openat2(root, path, flags, Mode::empty(), resolve);
+    let entries = found.and_then(Dir::new).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_owned()).any(|name| name != c"." && name != c"..")
+}
+
+fn tree(
+    mount: &Mount,
+    options: &Options,
+    around: &Surroundings<'_>,
+    wrong: impl Fn(String) -> Error,
+) -> Result<(MountSource, bool)> {
+    let source = mount.source().as_deref().unwrap_or(Path::new(""));
+    if source.as_os_str().is_empty() {
+        return Err(wrong("it has no source to bind".to_owned()));
+    }
+    let path = around.bundle.join(source);
+    let found = fs::metadata(&path).map_err(Error::file("find the source of a mount,", &path))?;
+    let recursive = options.bind.unwrap_or(true);
+    Ok((MountSource::Tree { path: c_path(&path)?, recursive }, found.is_dir()))
+}
+
+fn new(kind: &str, source: Option<&Path>, options: &Options) -> Result<MountSource> {
+    let mut data = Vec::new();
+    // proc, sysfs and the like take any source, which only mountinfo shows.
+    if let Some(source) = source {
+        data.push((c_text("source")?, Some(c_path(source)?)));
+    }
+    for (key, value) in &options.data {
+        let value = value.as_deref().map(c_text).transpose()?;
+        data.push((c_text(key.as_str())?, value));
+    }
+    Ok(MountSource::New { kind: c_text(kind)?, options: data })
+}
+
+/// A path of the container below its root, without `.` and `..`.
+pub(super) fn clean(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => clean.push(name),
+            Component::ParentDir => {
+                clean.pop();
+            }
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    clean
+}

@@ -1,0 +1,107 @@
+//! What the parent does for a container's first process that is in a new user namespace.
+
+use std::{
+    fs::{self, File},
+    io::{self, Seek as _},
+    os::fd::{AsFd as _, OwnedFd},
+};
+
+use rustix::{
+    fs::{CWD, MemfdFlags, Mode, OFlags},
+    io::Errno,
+    mount::OpenTreeFlags,
+    process::Pid,
+};
+use silo_layers::copy::{CopyIn, CopyOut, GuestFiles as _, LiveTree};
+
+use super::{ContainerPlan, MountPlan};
+use crate::{
+    child::{clone_tree, open_bundle_source},
+    protocol::{At as _, Broken, Failure, Setup, Step},
+    sys::{self, MountChange},
+};
+
+/// `MS_PRIVATE` of mount(2).
+const PRIVATE: u32 = 1 << 18;
+
+/// Does what `plan` says of the child `pid`, which waits for it.
+pub(super) fn help(plan: &ContainerPlan, pid: i32, setup: &Setup) -> Result<(), Broken> {
+    raise_limits(plan, pid).map_err(Broken::Failed)?;
+    if !plan.id_maps.is_empty() {
+        map_ids(plan, pid).map_err(Broken::Failed)?;
+        setup.give(None)?;
+    }
+    if plan.root.outside {
+        let root = clone_tree(CWD, &plan.root.path, OpenTreeFlags::AT_RECURSIVE)
+            .at(Step::AttachRoot, 1)
+            .map_err(Broken::Failed)?;
+        give(&root, 0, setup)?;
+    }
+    for (index, mount) in plan.mounts.iter().enumerate().filter(|(_, mount)| mount.outside) {
+        let opened = open_bundle_source(mount, index).map_err(Broken::Failed)?;
+        if mount.copy_up {
+            let copied = copy_up(plan, mount, &opened);
+            copied
+                .map_err(|error| errno(&error))
+                .at(Step::CopyUp, index)
+                .map_err(Broken::Failed)?;
+        }
+        give(&opened, index, setup)?;
+    }
+    Ok(())
+}
+
+/// Has the new file system `mount` begin with what its place in the root holds.
+fn copy_up(plan: &ContainerPlan, mount: &MountPlan, into: &OwnedFd) -> io::Result<()> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(&plan.root.path, flags, Mode::empty())?;
+    let memory = rustix::fs::memfd_create("copy", MemfdFlags::CLOEXEC)?;
+    let mut archive = File::from(memory);
+    // The content of the directory, not itself (docker-cp(1)).
+    let from = format!("/{}/.", mount.target.to_string_lossy());
+    let how = CopyOut { follow: true, owners: true };
+    LiveTree::new(root.into(), &[]).copy_out(&from, how, &mut archive).map_err(io::Error::other)?;
+    archive.rewind()?;
+    let into = rustix::fs::openat(into, c".", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let what = CopyIn { source: None, owners: true };
+    let tree = LiveTree::new(into.into(), &[]);
+    tree.copy_in(&mut archive, "/", &what).map(drop).map_err(io::Error::other)
+}
+
+/// Hands a mount over. What is mounted in it later is no matter of the host's.
+fn give(mount: &OwnedFd, index: usize, setup: &Setup) -> Result<(), Broken> {
+    let private = MountChange { propagation: PRIVATE, ..MountChange::default() };
+    sys::change_mount(mount.as_fd(), private, true)
+        .at(Step::SetMount, index)
+        .map_err(Broken::Failed)?;
+    setup.give(Some(mount.as_fd()))
+}
+
+fn map_ids(plan: &ContainerPlan, pid: i32) -> Result<(), Failure> {
+    for (index, map) in plan.id_maps.iter().enumerate() {
+        write(pid, map.file, &map.content).at(Step::MapIds, index)?;
+    }
+    Ok(())
+}
+
+/// Raises the child's limits, which itself may not. It lowers them when it needs no more.
+fn raise_limits(plan: &ContainerPlan, pid: i32) -> Result<(), Failure> {
+    for (index, limit) in plan.process.limits.iter().enumerate() {
+        if let Some(raised) = limit.raised() {
+            rustix::process::prlimit(Pid::from_raw(pid), limit.resource, raised)
+                .at(Step::SetLimit, index)?;
+        }
+    }
+    match &plan.process.oom_score_adj {
+        Some(score) => write(pid, "oom_score_adj", score).at(Step::SetOomScore, 0),
+        None => Ok(()),
+    }
+}
+
+fn write(pid: i32, file: &str, content: &str) -> Result<(), Errno> {
+    fs::write(format!("/proc/{pid}/{file}"), content).map_err(|error| errno(&error))
+}
+
+fn errno(error: &io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
+}

@@ -1,0 +1,12 @@
+//! `silo runtime`: the OCI runtime command line, by hand and under engines.
+#![cfg(target_os = "linux")]
+
+mod bundle;
+mod engines;
+mod hostile;
+mod life;
+mod namespaces;
+mod process;
+mod root;
+
+use bundle::Bundle;

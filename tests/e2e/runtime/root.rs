@@ -1,0 +1,96 @@
+//! What a container's file systems are.
+
+use std::fs;
+
+use serde_json::json;
+
+use super::Bundle;
+
+#[test]
+fn mounts_are_made_in_order_with_their_options() {
+    let script = "grep -E ' (/t|/b|/f) ' /proc/mounts | cut -d' ' -f2-4; cat /f; ls /b; ls -A /t; \
+                  touch /b/x 2>&1; touch /t/x";
+    let Some(bundle) = Bundle::new(script) else { return };
+    fs::create_dir_all(bundle.path().join("volume/inner")).unwrap();
+    fs::write(bundle.path().join("file"), "text\n").unwrap();
+    fs::create_dir(bundle.root().join("t")).unwrap();
+    fs::write(bundle.root().join("t/image"), "").unwrap();
+    bundle.change(|config| {
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        mounts.push(json!({ "destination": "/t", "type": "tmpfs", "source": "tmpfs",
+            "options": ["nosuid", "noexec", "size=64k", "mode=700", "tmpcopyup"] }));
+        mounts.push(json!({ "destination": "/b", "type": "none", "source": "volume",
+            "options": ["bind", "ro", "nodev"] }));
+        mounts.push(json!({ "destination": "/f", "type": "bind", "source": "file" }));
+    });
+    let said = bundle.says();
+    let said: Vec<_> = said.lines().collect();
+    assert_eq!(said[0], "/t tmpfs rw,nosuid,noexec,relatime,size=64k,mode=700");
+    assert!(said[1].starts_with("/b ") && said[1].contains(" ro,nodev"), "{said:?}");
+    assert!(said[2].starts_with("/f "), "{said:?}");
+    assert_eq!(&said[3..6], ["text", "inner", "image"]);
+    assert!(said[6].contains("Read-only"), "{said:?}");
+    assert!(bundle.root().join("t/image").exists() && !bundle.root().join("t/x").exists());
+    bundle.change(|config| config["mounts"][0]["type"] = json!("no-such-file-system"));
+    assert!(bundle.refused().contains("no-such-file-system"));
+}
+
+#[test]
+fn paths_are_masked_and_read_only() {
+    let script = "cat /secret /proc/keys; ls /hidden; echo x 2>&1 >/fixed/file; touch /x 2>&1";
+    let Some(bundle) = Bundle::new(script) else { return };
+    let root = bundle.root();
+    for directory in ["hidden", "fixed"] {
+        fs::create_dir(root.join(directory)).unwrap();
+        fs::write(root.join(directory).join("file"), "told").unwrap();
+    }
+    fs::write(root.join("secret"), "told").unwrap();
+    bundle.change(|config| {
+        config["root"]["readonly"] = json!(true);
+        config["linux"]["maskedPaths"] = json!(["/secret", "/hidden", "/proc/keys", "/nowhere"]);
+        config["linux"]["readonlyPaths"] = json!(["/fixed", "/nowhere"]);
+    });
+    let said = bundle.run(&["run", "c"]);
+    assert!(!said.stdout.contains("told"), "{said:?}");
+    assert!(!said.stdout.contains("file\n"), "{said:?}");
+    assert_eq!(
+        format!("{}{}", said.stdout, said.stderr).matches("Read-only").count(),
+        2,
+        "{said:?}"
+    );
+}
+
+#[test]
+fn devices_and_links_are_made() {
+    let script = "for d in null zero full random urandom tty; do stat -c '%n %t:%T %a' /dev/$d; done; \
+                  readlink /dev/fd /dev/stdin /dev/ptmx; stat -c '%t:%T %a %u:%g' /dev/own; echo x >/dev/null";
+    let Some(bundle) = Bundle::new(script) else { return };
+    bundle.change(|config| {
+        config["linux"]["devices"] = json!([{ "path": "/dev/own", "type": "c", "major": 1,
+            "minor": 5, "fileMode": 0o640, "uid": 3, "gid": 4 }]);
+    });
+    let said = bundle.says();
+    let said: Vec<_> = said.lines().collect();
+    assert_eq!(said[0], "/dev/null 1:3 666");
+    assert_eq!(said[5], "/dev/tty 5:0 666");
+    assert_eq!(&said[6..], ["/proc/self/fd", "/proc/self/fd/0", "pts/ptmx", "1:5 640 3:4"]);
+}
+
+#[test]
+fn what_the_container_mounts_is_not_seen_on_the_host() {
+    let Some(bundle) = Bundle::new("grep -c . /proc/self/mountinfo") else { return };
+    for propagation in ["rprivate", "rslave", "shared", "rshared", "unbindable"] {
+        bundle.change(|config| config["linux"]["rootfsPropagation"] = json!(propagation));
+        bundle.says();
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        assert!(!mounts.contains(&*bundle.path().to_string_lossy()), "{propagation}: {mounts}");
+    }
+    bundle.change(|config| config["linux"]["rootfsPropagation"] = json!("everywhere"));
+    assert!(bundle.refused().contains("everywhere"));
+}
+
+#[test]
+fn a_root_is_changed_without_pivoting_too() {
+    let Some(bundle) = Bundle::new("ls / | head -1; ls -d /proc/1") else { return };
+    assert_eq!(bundle.ok(&["run", "--no-pivot", "c"]), "bin\n/proc/1");
+}
