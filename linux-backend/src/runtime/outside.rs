@@ -12,7 +12,7 @@ use rustix::{
     mount::OpenTreeFlags,
     process::Pid,
 };
-use silo_layers::copy::{CopyIn, CopyOut, GuestFiles as _, LiveTree};
+use silo_layers::copy::{CopyIn, CopyOut, GuestFiles as _, LiveTree, Source};
 
 use super::{ContainerPlan, MountPlan};
 use crate::{
@@ -63,7 +63,7 @@ fn copy_up(plan: &ContainerPlan, mount: &MountPlan, into: &OwnedFd) -> io::Resul
     LiveTree::new(root.into(), &[]).copy_out(&from, how, &mut archive).map_err(io::Error::other)?;
     archive.rewind()?;
     let into = rustix::fs::openat(into, c".", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    let what = CopyIn { source: None, owners: true };
+    let what = CopyIn { source: Some(Source::named(&from, true)), owners: true };
     let tree = LiveTree::new(into.into(), &[]);
     tree.copy_in(&mut archive, "/", &what).map(drop).map_err(io::Error::other)
 }

@@ -143,7 +143,8 @@ fn root(
         mount: c_path(&mount_of(&path)?)?,
         read_only: root.readonly().unwrap_or(false),
         outside,
-        propagation: propagation.unwrap_or(SLAVE),
+        // Nothing of what cannot be bound could be taken as the root or bound in it.
+        propagation: propagation.filter(|it| it & UNBINDABLE == 0).unwrap_or(SLAVE),
         final_propagation: propagation,
         no_pivot: around.no_pivot,
     };
@@ -152,6 +153,7 @@ fn root(
 
 /// What is mounted on the host is seen, and nothing the other way: as runc.
 const SLAVE: u32 = 1 << 19;
+const UNBINDABLE: u32 = 1 << 17;
 /// `MS_REC` of mount(2).
 const RECURSIVE: u32 = 1 << 14;
 

@@ -65,7 +65,7 @@ impl Engine {
         let start = Instant::now();
         while self.run(ready).code != 0 {
             let log = || fs::read_to_string(self.path("log")).unwrap_or_default();
-            assert!(start.elapsed() < Duration::from_secs(60), "{}", log());
+            assert!(start.elapsed() < Duration::from_mins(1), "{}", log());
             std::thread::sleep(Duration::from_millis(100));
         }
     }
@@ -94,33 +94,33 @@ impl Engine {
         assert_eq!(self.start(&limited).stdout, "52428800\n20\n");
 
         let started =
-            self.start(&["-d", "--name", "c", IMAGE, "sh", "-c", "echo log; exec sleep 1000"]);
+            self.start(&["-d", "--name", "one", IMAGE, "sh", "-c", "echo log; exec sleep 1000"]);
         assert_eq!(started.code, 0, "{started:?}");
         assert_eq!(
             self.ok(&[
                 "exec",
-                "c",
+                "one",
                 "sh",
                 "-c",
                 "echo $$ >/tmp/x; cat /proc/1/cmdline | tr '\\0' ' '"
             ]),
             "sleep 1000"
         );
-        assert_eq!(self.run(&["exec", "c", "sh", "-c", "exit 7"]).code, 7);
-        assert_eq!(self.ok(&["exec", "-t", "c", "tty"]).trim_end(), "/dev/pts/0");
-        assert_eq!(self.ok(&["logs", "c"]), "log");
-        self.ok(&["pause", "c"]);
-        self.ok(&["unpause", "c"]);
-        self.ok(&["stop", "-t", "0", "c"]);
-        assert_eq!(self.ok(&["inspect", "-f", "{{.State.ExitCode}}", "c"]), "137");
-        self.ok(&["start", "c"]);
-        self.ok(&["rm", "-f", "c"]);
+        assert_eq!(self.run(&["exec", "one", "sh", "-c", "exit 7"]).code, 7);
+        assert_eq!(self.ok(&["exec", "-t", "one", "tty"]).trim_end(), "/dev/pts/0");
+        assert_eq!(self.ok(&["logs", "one"]), "log");
+        self.ok(&["pause", "one"]);
+        self.ok(&["unpause", "one"]);
+        self.ok(&["stop", "-t", "0", "one"]);
+        assert_eq!(self.ok(&["inspect", "-f", "{{.State.ExitCode}}", "one"]), "137");
+        self.ok(&["start", "one"]);
+        self.ok(&["rm", "-f", "one"]);
     }
 }
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        self.run(&["rm", "-f", "c"]);
+        self.run(&["rm", "-f", "one"]);
         if let Some(daemon) = &mut self.daemon {
             let pid = rustix::process::Pid::from_child(daemon);
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
@@ -198,6 +198,7 @@ fn containerd_runs_containers_by_it() {
     assert!(containerd.ok(&["task", "metrics", "c"]).contains("memory"));
     containerd.ok(&["task", "kill", "-s", "KILL", "c"]);
     // It exits with the task's code, once that has ended.
-    assert_eq!(containerd.run(&["task", "rm", "--force", "c"]).code & !137, 0);
+    let code = containerd.run(&["task", "rm", "--force", "c"]).code;
+    assert!(matches!(code, 0 | 137), "{code}");
     containerd.ok(&["container", "rm", "c"]);
 }
