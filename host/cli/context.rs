@@ -62,7 +62,8 @@ fn variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
 }
 
-fn default_root() -> Result<PathBuf> {
+/// Where the system keeps such things.
+pub(crate) fn default_root() -> Result<PathBuf> {
     #[cfg(target_os = "linux")]
     if rustix::process::geteuid().is_root() {
         return Ok(PathBuf::from("/var/lib/silo"));

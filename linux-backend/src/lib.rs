@@ -50,4 +50,4 @@ mod terminal;
 
 pub use backend::LinuxBackend;
 pub use policy::{Defaults, Mounted, Syscall, defaults};
-pub use respawn::respawn;
+pub use respawn::{apart, respawn};

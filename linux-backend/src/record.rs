@@ -165,6 +165,15 @@ pub(crate) fn start_time(pid: i32) -> Option<u64> {
     stat_field(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?, 22)
 }
 
+/// The processes in the process namespace of `pid`.
+pub(crate) fn in_namespace_of(pid: i32) -> Vec<i32> {
+    let namespace = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let Some(own) = namespace(pid) else { return Vec::new() };
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|&pid| namespace(pid).as_ref() == Some(&own)).collect()
+}
+
 /// The state of a process by its letter (`proc_pid_stat(5)`).
 pub(crate) fn stat_state(pid: i32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

@@ -9,7 +9,7 @@ use std::{
     fs::{self, File},
     io,
     os::{
-        fd::OwnedFd,
+        fd::{AsFd as _, OwnedFd},
         unix::{ffi::OsStrExt as _, fs::FileExt as _, fs::MetadataExt as _},
     },
 };
@@ -58,6 +58,24 @@ pub fn respawn(
 }
 
 /// By the links of `/proc/self/task`: two, and one for each thread (`proc_pid_task(5)`).
+/// Does `work` in a copy of this process, which has no other thread, and waits for what it returns:
+/// threads that it starts end with the copy.
+pub fn apart(work: impl FnOnce() -> u8) -> io::Result<u8> {
+    if !is_single_threaded()? {
+        return Err(io::Error::other("this process has several threads"));
+    }
+    let streams = Streams {
+        stdin: io::stdin().as_fd().try_clone_to_owned()?,
+        stdout: io::stdout().as_fd().try_clone_to_owned()?,
+        stderr: io::stderr().as_fd().try_clone_to_owned()?,
+    };
+    let pid = sys::fork(streams, work)?;
+    let wait = || rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
+    let ended = rustix::io::retry_on_intr(wait)?;
+    let code = ended.and_then(|(_, status)| status.exit_status());
+    Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX))
+}
+
 fn is_single_threaded() -> io::Result<bool> {
     Ok(fs::metadata("/proc/self/task")?.nlink() == 3)
 }

@@ -18,7 +18,7 @@ use crate::{
     files,
     guest::{self, Guest},
     plan::Namespaces,
-    record::{self, Record, stat_field},
+    record::{self, Record, in_namespace_of, stat_field},
 };
 
 /// One container, from `create` to `delete`.
@@ -178,15 +178,6 @@ impl Exec for LinuxSandbox {
         let Self { guest, facts, bundle, namespaces, .. } = self;
         exec::join(guest, &self.cgroup(), facts, bundle, *namespaces, process, stdio)
     }
-}
-
-/// The processes in the process namespace of `pid`, which is its guest's own.
-fn in_namespace_of(pid: i32) -> Vec<i32> {
-    let namespace = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
-    let Some(own) = namespace(pid) else { return Vec::new() };
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter(|&pid| namespace(pid).as_ref() == Some(&own)).collect()
 }
 
 /// The sum over the processes that are still there; `None` when none is.

@@ -4,9 +4,9 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use jiff::Timestamp;
-use silo_linux::runtime::{CreateOptions, Runtime};
+use silo_linux::runtime::{CreateOptions, Made, Runtime};
 
-use super::foreground;
+use super::{foreground, webassembly};
 use crate::{
     failure::{Failure, Result},
     signals::Signals,
@@ -92,9 +92,17 @@ pub(super) fn check_preserved(count: u32) -> Result<()> {
     })
 }
 
+/// Makes a container for the program that it has, whatever that is for.
+fn make(runtime: &Runtime, id: &str, options: &CreateOptions) -> Result<Made> {
+    Ok(match webassembly::of(&options.bundle)? {
+        Some(guest) => runtime.create_with(id, options, Some(&|| guest.run()))?,
+        None => runtime.create(id, options)?,
+    })
+}
+
 impl Create {
     pub(super) fn run(self, runtime: &Runtime) -> Result<ExitCode> {
-        runtime.create(&self.id, &self.options.options(true)?)?;
+        make(runtime, &self.id, &self.options.options(true)?)?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -104,7 +112,7 @@ impl Run {
         let Self { options, detach, keep, id, no_subreaper: _ } = self;
         let options = options.options(detach)?;
         if detach {
-            runtime.create(&id, &options)?;
+            make(runtime, &id, &options)?;
             runtime.start(&id).inspect_err(|_| {
                 // The failure to be told is that of the start.
                 let _ = runtime.delete(&id, true);
@@ -113,7 +121,7 @@ impl Run {
         }
         let signals = Signals::catch()
             .map_err(|source| Failure::caused("cannot catch signals", source).with_code(1))?;
-        let made = runtime.create(&id, &options)?;
+        let made = make(runtime, &id, &options)?;
         let started = runtime.start(&id).map_err(Failure::from);
         let kill = {
             let (runtime, id) = (runtime.clone(), id.clone());

@@ -9,6 +9,7 @@ mod life;
 mod log;
 mod shown;
 mod update;
+mod webassembly;
 
 use std::{
     env,

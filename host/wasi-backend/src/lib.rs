@@ -10,13 +10,14 @@
 //! - `compile`: from a module's bytes to machine code, and its cache.
 //! - `guest`: what a guest has in its store: streams, limits, time.
 //! - `interface`: what a program imports and exports.
-//! - `sandbox`: one guest's life.
+//! - `sandbox`: one guest's life; `resident`: a guest in a process that is a Linux container's.
 
 mod admit;
 mod compile;
 mod filesystem;
 mod guest;
 mod interface;
+mod resident;
 mod sandbox;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use silo_layers::Platform;
 
 use compile::Compiler;
 pub use interface::{Interface, interface};
+pub use resident::{Resident, Streams};
 
 /// Runs WebAssembly programs. Making one costs nothing; wasmtime is set up with the first
 /// sandbox.

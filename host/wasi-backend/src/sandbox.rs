@@ -1,7 +1,7 @@
 //! One guest's life.
 
 mod program;
-mod run;
+pub(crate) mod run;
 
 use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -13,7 +13,7 @@ use silo_isolation::{
     Bundle, Error, Exit, ExitStatus, LiveFiles, Pause, Result, Sandbox, Signal, Stats,
 };
 use silo_layers::copy::GuestFiles;
-use wasmtime::Engine;
+use wasmtime::{Engine, component::Component};
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 use crate::{
@@ -55,10 +55,10 @@ enum Phase {
 }
 
 /// All that a guest needs to start.
-struct Prepared {
-    program: CommandPre<Guest>,
-    guest: Guest,
-    nano_cpus: Option<u64>,
+pub(crate) struct Prepared {
+    pub(crate) program: CommandPre<Guest>,
+    pub(crate) guest: Guest,
+    pub(crate) nano_cpus: Option<u64>,
 }
 
 /// Compiles the program and puts the guest's world together.
@@ -72,11 +72,7 @@ pub(crate) fn create(
     let program = program::find(&vfs, &bundle.process)?;
     let component = compiler.component(name, program.key.as_ref(), || program.read(&vfs))?;
     let engine = compiler.engine();
-    let linker = guest::linker(engine, &component).map_err(step("offer WASI"))?;
-    let not_runnable = |reason| Error::ProgramNotRunnable { program: name.clone(), reason };
-    let pre =
-        linker.instantiate_pre(&component).map_err(|error| not_runnable(format!("{error:#}")))?;
-    let pre = CommandPre::new(pre).map_err(|_| not_runnable(NO_COMMAND.to_owned()))?;
+    let pre = link(engine, &component, name)?;
     let control = Arc::<Control>::default();
     let usage = Arc::<Usage>::default();
     let memory = Memory::new(bundle.limits.memory, &usage);
@@ -89,6 +85,19 @@ pub(crate) fn create(
         Life { phase: Mutex::new(Phase::Created(Box::new(prepared))), changed: Condvar::new() };
     let (engine, life) = (engine.clone(), Arc::new(life));
     Ok(Box::new(WasiSandbox { engine, control, usage, vfs, life }))
+}
+
+/// Gives a component what it imports.
+pub(crate) fn link(
+    engine: &Engine,
+    component: &Component,
+    name: &str,
+) -> Result<CommandPre<Guest>> {
+    let linker = guest::linker(engine, component).map_err(step("offer WASI"))?;
+    let not_runnable = |reason| Error::ProgramNotRunnable { program: name.to_owned(), reason };
+    let pre =
+        linker.instantiate_pre(component).map_err(|error| not_runnable(format!("{error:#}")))?;
+    CommandPre::new(pre).map_err(|_| not_runnable(NO_COMMAND.to_owned()))
 }
 
 impl Life {

@@ -30,6 +30,8 @@ pub(crate) struct Container<'a> {
     pub(crate) gate: &'a Gate,
     pub(crate) end: &'a ChildEnd,
     pub(crate) parents_end: &'a Setup,
+    /// What runs in the place of the plan's program. It may allocate: the parent has no other thread.
+    pub(crate) inside: Option<&'a dyn Fn() -> u8>,
 }
 
 impl Container<'_> {
@@ -75,21 +77,29 @@ impl Container<'_> {
         }
         let life = process::Life::Apart;
         process::prepare(&plan.process, self.streams, terminal.as_ref(), &directory, life)?;
-        find(&plan.process.program)?;
+        if self.inside.is_none() {
+            find(&plan.process.program)?;
+        }
         self.end.ready(terminal.as_ref().map(process::Terminal::master)).at(Step::Report, 0)
     }
 
     /// Waits to be let go. Who does that is told of failures from here on.
     fn start(&self) -> Result<Infallible, Failure> {
         let (starter, state) = self.gate.wait().at(Step::Report, 1)?;
-        let Err(failure) = self.execute(state.as_fd());
-        fail(&starter, failure)
+        if let Err(failure) = self.let_go(state.as_fd()) {
+            fail(&starter, failure);
+        }
+        if let Some(inside) = self.inside {
+            // Its end says that the program runs.
+            drop(starter);
+            sys::exit(inside().into());
+        }
+        fail(&starter, process::execute(&self.plan.process.program))
     }
 
-    fn execute(&self, state: BorrowedFd<'_>) -> Result<Infallible, Failure> {
+    fn let_go(&self, state: BorrowedFd<'_>) -> Result<(), Failure> {
         hooks::run(&self.plan.start_hooks, state)?;
-        process::confine(&self.plan.process)?;
-        Err(process::execute(&self.plan.process.program))
+        process::confine(&self.plan.process)
     }
 }
 

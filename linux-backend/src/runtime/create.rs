@@ -57,6 +57,19 @@ pub struct Made {
 impl Runtime {
     /// Makes the container `id`. Its program is found and its hooks have run; it waits.
     pub fn create(&self, id: &str, options: &CreateOptions) -> Result<Made> {
+        self.create_with(id, options, None)
+    }
+
+    /// The same, with `inside` run in the place of the program: in the container's process, which is
+    /// a copy of this one and ends with what `inside` returns.
+    ///
+    /// This process must have no other thread.
+    pub fn create_with(
+        &self,
+        id: &str,
+        options: &CreateOptions,
+        inside: Option<&dyn Fn() -> u8>,
+    ) -> Result<Made> {
         let bundle = fs::canonicalize(&options.bundle)
             .map_err(Error::file("find the bundle", &options.bundle))?;
         let spec = load(&bundle.join("config.json"))?;
@@ -84,7 +97,7 @@ impl Runtime {
             ready: false,
         };
         let mut making = Making { directory, record, process: None, terminal: None };
-        making.make(&plan, &place, console.size())?;
+        making.make(&plan, &place, console.size(), inside)?;
         if let Some(file) = &options.pid_file {
             replace(file, making.record.pid.to_string().as_bytes())?;
         }
@@ -133,13 +146,14 @@ impl Making {
         plan: &ContainerPlan,
         place: &Place,
         size: Option<TerminalSize>,
+        inside: Option<&dyn Fn() -> u8>,
     ) -> Result<()> {
         self.record.cgroups = Cgroups::create(place)?;
         let linux = self.record.config.linux().as_ref();
         if let Some(resources) = linux.and_then(|linux| linux.resources().as_ref()) {
             self.record.cgroups.limit(resources)?;
         }
-        let (setup, process) = self.clone_process(plan, size)?;
+        let (setup, process) = self.clone_process(plan, size, inside)?;
         self.record.pid = process.pid;
         self.record.start = start_time(process.pid).unwrap_or(0);
         self.process = Some(process);
@@ -157,6 +171,7 @@ impl Making {
         &self,
         plan: &ContainerPlan,
         size: Option<TerminalSize>,
+        inside: Option<&dyn Fn() -> u8>,
     ) -> Result<(Setup, Cloned)> {
         let tasks = self.record.cgroups.entries(false)?;
         let unified = self.record.cgroups.unified()?;
@@ -173,6 +188,7 @@ impl Making {
             gate: &gate,
             end: &end,
             parents_end: &setup,
+            inside,
         };
         let cgroup = unified.as_ref().map(|directory| directory.as_fd());
         let cloned = if plan.joined.is_empty() {

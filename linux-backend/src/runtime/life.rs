@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     protocol::{Broken, Gate, Step},
+    record::in_namespace_of,
     sys,
 };
 
@@ -187,7 +188,7 @@ impl Runtime {
     /// The processes of the container, by their numbers on the host.
     pub fn processes(&self, id: &str) -> Result<Vec<i32>> {
         let (_, record) = self.find(id)?;
-        Ok(record.cgroups.processes())
+        Ok(record.processes())
     }
 
     /// What the container uses: the data of runc's `stats` events.
@@ -243,16 +244,29 @@ impl Record {
         Ok(())
     }
 
+    /// The processes of the container: of its cgroup, or else of its pid namespace.
+    fn processes(&self) -> Vec<i32> {
+        let found = self.cgroups.processes();
+        let has_others = |pid: i32| {
+            let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+            namespace("self").is_some_and(|own| namespace(&pid.to_string()) != Some(own))
+        };
+        if found.is_empty() && self.is_alive() && has_others(self.pid) {
+            return in_namespace_of(self.pid);
+        }
+        found
+    }
+
     /// Kills what is left of a container that had no pid namespace of its own to end with.
     fn end_others(&self) -> Result<()> {
-        if self.cgroups.processes().is_empty() { Ok(()) } else { self.signal_all(KILL) }
+        if self.processes().is_empty() { Ok(()) } else { self.signal_all(KILL) }
     }
 
     fn signal_all(&self, signal: u8) -> Result<()> {
         // Nobody starts another meanwhile.
         let frozen = signal != KILL || self.cgroups.is_frozen() || self.cgroups.freeze().is_err();
         let own = i32::try_from(std::process::id()).unwrap_or(0);
-        for pid in self.cgroups.processes().into_iter().filter(|pid| *pid != own) {
+        for pid in self.processes().into_iter().filter(|pid| *pid != own) {
             let pid = rustix::process::Pid::from_raw(pid);
             let flags = rustix::process::PidfdFlags::empty();
             let opened = pid.map(|pid| rustix::process::pidfd_open(pid, flags));

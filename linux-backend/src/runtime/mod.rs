@@ -31,6 +31,7 @@ mod record;
 mod seal;
 mod text;
 mod translate;
+mod webassembly;
 
 use std::{
     fs,
@@ -53,6 +54,7 @@ pub(crate) use plan::{
 };
 pub use record::{State, Status};
 pub use seal::seal;
+pub use webassembly::{WebAssembly, webassembly};
 
 use crate::terminal::Pty;
 

@@ -8,5 +8,6 @@ mod life;
 mod namespaces;
 mod process;
 mod root;
+mod webassembly;
 
 use bundle::Bundle;

@@ -96,6 +96,13 @@ impl Compiler {
     }
 }
 
+impl Compiler {
+    /// The program as a component, where it was compiled before.
+    pub(crate) fn cached(&self, bytes: &[u8]) -> Option<Component> {
+        self.cache.load(&self.engine, &blake3::hash(bytes))
+    }
+}
+
 /// Machine code that [`compile`] has just made.
 struct Code(Vec<u8>);
 

@@ -23,7 +23,7 @@ const TICK: Duration = Duration::from_millis(10);
 type Outcome = wasmtime::Result<Result<(), ()>>;
 
 /// Runs a guest to its end.
-pub(super) fn run(
+pub(crate) fn run(
     prepared: Prepared,
     engine: &Engine,
     control: &Arc<Control>,

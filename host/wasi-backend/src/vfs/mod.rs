@@ -20,6 +20,7 @@ use silo_layers::Digest;
 pub(crate) use copy::Shared;
 pub(crate) use file_system::{DirEntry, File, FileKind, FileSystem, Metadata, Node, OpenOptions};
 pub(crate) use mount::assemble;
+pub(crate) use volume::Volume;
 pub(crate) use walk::{Entry, Walked};
 
 pub(crate) use crate::filesystem::ErrorCode;

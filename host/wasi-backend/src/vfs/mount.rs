@@ -3,7 +3,7 @@
 use silo_isolation::{Bundle, Error, Mount, MountKind, Result};
 
 use super::{
-    ErrorCode, FileKind, FileSystem, Location, Vfs, Walked, memory::MemoryFs, union, volume::Volume,
+    ErrorCode, FileKind, FileSystem, Location, Vfs, Volume, Walked, memory::MemoryFs, union,
 };
 
 /// What a tmpfs holds at most when nothing is said, in bytes. Linux takes half of the memory,
