@@ -237,7 +237,7 @@ impl Drop for Making {
 /// Has a process of its own join the plan's namespaces and clone the container's first there.
 fn enter(container: Container<'_>, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned> {
     let plan = container.plan;
-    let joined: Vec<OwnedFd> = plan.joined.iter().map(open_namespace).collect::<Result<_>>()?;
+    let joined = plan.joined.iter().map(open_namespace).collect::<Result<Vec<_>>>()?;
     let connect = Error::step("connect to the container");
     let (helping, end) = protocol::connect_helper().map_err(connect)?;
     let entering = Entering { container, joined: &joined, cgroup, end: &end };
@@ -253,6 +253,13 @@ fn enter(container: Container<'_>, cgroup: Option<BorrowedFd<'_>>) -> Result<Clo
 
 fn open_namespace(namespace: &JoinedNamespace) -> Result<OwnedFd> {
     let path = &namespace.path;
-    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|errno| Error::file("open the namespace", path)(errno.into()))
+    let opened = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let opened = opened.map_err(|errno| Error::file("open the namespace", path)(errno.into()))?;
+    match sys::namespace_kind(opened.as_fd()) {
+        Ok(kind) if kind == namespace.kind.0 => Ok(opened),
+        _ => {
+            let why = format!("{} is no namespace of type {}", path.display(), namespace.name);
+            Err(Error::config("linux.namespaces", why))
+        }
+    }
 }

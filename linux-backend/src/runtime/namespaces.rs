@@ -1,5 +1,7 @@
 //! Namespaces: new ones, and existing ones by their paths (config-linux.md, "Namespaces").
 
+use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
+
 use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType};
 
 use super::{Error, JoinedNamespace, Result};
@@ -24,7 +26,12 @@ impl Wanted {
             }
             match namespace.path() {
                 Some(path) if !path.as_os_str().is_empty() => {
-                    wanted.joined.push(JoinedNamespace { kind, path: path.clone() });
+                    let name = namespace.typ().to_string();
+                    // Nobody joins the one that he is in; of users it is refused (setns(2)).
+                    if !is_own(path, &name) {
+                        let path = path.clone();
+                        wanted.joined.push(JoinedNamespace { kind, name, path });
+                    }
                 }
                 _ => wanted.new = wanted.new.and(kind),
             }
@@ -43,6 +50,18 @@ impl Wanted {
         let late = Namespaces::CGROUP.and(Namespaces::TIME);
         (Namespaces(self.new.0 & !late.0), Namespaces(self.new.0 & late.0))
     }
+}
+
+/// Whether `path` is the namespace of the type `name` that this process is in.
+fn is_own(path: &Path, name: &str) -> bool {
+    let file = match name {
+        "mount" => "mnt",
+        "network" => "net",
+        name => name,
+    };
+    let identity = |path: &Path| fs::metadata(path).ok().map(|it| (it.dev(), it.ino()));
+    let own = identity(&Path::new("/proc/self/ns").join(file));
+    own.is_some() && own == identity(path)
 }
 
 const fn kind(kind: LinuxNamespaceType) -> Namespaces {

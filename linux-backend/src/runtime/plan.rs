@@ -54,6 +54,8 @@ pub(crate) struct ContainerPlan {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct JoinedNamespace {
     pub(crate) kind: Namespaces,
+    /// What the configuration calls its type.
+    pub(crate) name: String,
     pub(crate) path: PathBuf,
 }
 

@@ -42,8 +42,8 @@ impl ContainerPlan {
         let process = spec.process().as_ref();
         let process = process.ok_or_else(|| Error::config("process", "there is none to run"))?;
         let wanted = Wanted::of(linux)?;
-        if !wanted.new.contains(Namespaces::MOUNT) {
-            let why = "a container without a new mount namespace would mount on the host";
+        if !wanted.has(Namespaces::MOUNT) {
+            let why = "a container without a mount namespace of its own would mount on the host";
             return Err(Error::config("linux.namespaces", why));
         }
         refuse_what_is_not_done(linux)?;

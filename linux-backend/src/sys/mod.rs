@@ -18,7 +18,7 @@ pub(crate) use lock::lock_byte;
 pub(crate) use mount::{Attributes, MountChange, bring_up, change_mount, map_ids, set_attributes};
 pub(crate) use process::{
     Cloned, Strings, Where, acting_on_files_as, adopt, clear_bounding_set, clone, close_copy,
-    execute, execute_descriptor, exit, join_keyring, reset_signals, send_signal,
+    execute, execute_descriptor, exit, join_keyring, namespace_kind, reset_signals, send_signal,
     set_close_on_exec_from, set_personality, unshare,
 };
 pub(crate) use seccomp::{Instruction, install};

@@ -146,6 +146,15 @@ pub(crate) fn execute_descriptor(program: BorrowedFd<'_>, args: &Strings, env: &
     check(result).err().unwrap_or(Errno::INVAL)
 }
 
+/// The kind of a namespace that is open: `CLONE_NEW*` (`NS_GET_NSTYPE`, `ioctl_nsfs(2)`).
+pub(crate) fn namespace_kind(namespace: BorrowedFd<'_>) -> Result<u32, Errno> {
+    const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
+    // SAFETY: the request takes no argument, and returns a number.
+    let result = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_NSTYPE as _) };
+    let kind = check(result.into())?;
+    u32::try_from(kind).map_err(|_| Errno::INVAL)
+}
+
 /// Gives this process a session keyring of its own, with none of the keys of the one that it had
 /// (`keyctl_join_session_keyring(3)`).
 pub(crate) fn join_keyring() -> Result<(), Errno> {
