@@ -180,7 +180,18 @@ mod defaults {
                 code(&docker.readonly_paths)
             ),
         );
-        part("Devices", &format!("In `/dev`: {}.", code(&default.devices)));
+        part(
+            "Devices",
+            &format!(
+                "In `/dev`: {}, the host's own, of which no mode or owner can be changed. A node that a \
+                 guest makes opens nothing.\n\nWhere a container has the host's users, or is given a device \
+                 in part (`--device HOST:r`) or by `--device-cgroup-rule`,\nits cgroup permits what follows, \
+                 then what it is given: {}. With users of\nits own there is nothing else that could be opened, \
+                 and no such cgroup; with `--privileged` none either.",
+                code(&default.devices),
+                code(&default.device_rules.iter().map(String::as_str).collect::<Vec<_>>()),
+            ),
+        );
         part(
             "Mounts",
             &format!(

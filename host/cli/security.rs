@@ -3,9 +3,12 @@
 use std::fs;
 
 use clap::{Args, ValueEnum};
-use silo_isolation::{Isolation, Seccomp, Security, Users};
+use silo_isolation::{AppArmor, Device, DeviceRule, Isolation, Seccomp, Security, Users};
 
-use crate::failure::{Failure, Result};
+use crate::{
+    failure::{Failure, Result},
+    values,
+};
 
 /// What holds for all that is not asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -51,10 +54,21 @@ pub(crate) struct SecurityArgs {
     /// Take a capability from user 0, or ALL; what is added wins
     #[arg(long, value_name = "CAPABILITY")]
     cap_drop: Vec<String>,
-    /// seccomp=FILE (a profile in Docker's format) or seccomp=unconfined; systempaths=unconfined;
-    /// no-new-privileges[=true|false]
+    /// seccomp=FILE (a profile in Docker's format) or seccomp=unconfined; apparmor=PROFILE or
+    /// apparmor=unconfined; systempaths=unconfined; no-new-privileges[=true|false]; label=disable
     #[arg(long, value_name = "OPTION[=VALUE]")]
     security_opt: Vec<String>,
+    /// Give the program a device of the host, or all in a directory, to read (r), write (w) and make
+    /// nodes of (m)
+    #[arg(long, value_name = "HOST[:GUEST][:rwm]", value_parser = values::device)]
+    device: Vec<Device>,
+    /// Permit devices by kind and number, for example `c 42:* rmw`
+    #[arg(long, value_name = "RULE")]
+    device_cgroup_rule: Vec<DeviceRule>,
+    /// Give the program all that there is to give: capabilities, system calls, devices and, where root
+    /// runs it, the host's users, and with them the host
+    #[arg(long)]
+    privileged: bool,
 }
 
 impl SecurityArgs {
@@ -73,6 +87,9 @@ impl SecurityArgs {
             }),
             add_capabilities: self.cap_add.clone(),
             drop_capabilities: self.cap_drop.clone(),
+            privileged: self.privileged,
+            devices: self.device.clone(),
+            device_rules: self.device_cgroup_rule.clone(),
             ..Security::default()
         };
         for option in &self.security_opt {
@@ -100,12 +117,21 @@ fn add(security: &mut Security, option: &str) -> Result<()> {
             security.seccomp = Seccomp::Profile(profile);
         }
         ("systempaths", Some("unconfined")) => security.open_system_paths = true,
-        // What there is not cannot confine.
-        ("apparmor", Some("unconfined")) | ("label", Some("disable")) => {}
+        ("apparmor", Some("unconfined")) => security.apparmor = Some(AppArmor::Unconfined),
+        ("apparmor", Some(profile)) if !profile.is_empty() => {
+            security.apparmor = Some(AppArmor::Profile(profile.to_owned()));
+        }
+        // What there is not cannot confine: Docker takes it everywhere, too.
+        ("label", Some("disable")) => {}
+        ("label", _) => {
+            return Err(Failure::new(format!("cannot follow --security-opt {option}"))
+                .with_hint("silo sets no labels of SELinux; label=disable asks for none"));
+        }
         _ => {
             return Err(Failure::new(format!("cannot follow --security-opt {option}")).with_hint(
-                "there are seccomp=FILE, seccomp=unconfined, systempaths=unconfined and \
-                 no-new-privileges[=true|false]; profiles of AppArmor and SELinux come later",
+                "there are seccomp=FILE, seccomp=unconfined, apparmor=PROFILE, \
+                 apparmor=unconfined, systempaths=unconfined, no-new-privileges[=true|false] and \
+                 label=disable",
             ));
         }
     }
@@ -127,8 +153,12 @@ mod tests {
         assert_eq!(asked.no_new_privileges, Some(true));
         assert_eq!(asked.seccomp, Seccomp::Unconfined);
         assert!(security(&["systempaths=unconfined"]).unwrap().open_system_paths);
-        assert_eq!(security(&["apparmor=unconfined"]).unwrap(), Security::default());
-        for wrong in ["apparmor=x", "no-new-privileges=maybe", "fly", "seccomp"] {
+        assert_eq!(security(&["label=disable"]).unwrap(), Security::default());
+        let profile = security(&["apparmor=x"]).unwrap().apparmor;
+        assert_eq!(profile, Some(AppArmor::Profile("x".to_owned())));
+        let none = security(&["apparmor:unconfined"]).unwrap().apparmor;
+        assert_eq!(none, Some(AppArmor::Unconfined));
+        for wrong in ["apparmor=", "label=type:t", "no-new-privileges=maybe", "fly", "seccomp"] {
             assert!(security(&[wrong]).is_err(), "{wrong}");
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use silo_isolation::{Ceiling, Network};
+use silo_isolation::{Ceiling, Device, DeviceAccess, Network};
 use silo_layers::Platform;
 
 use crate::format;
@@ -43,13 +43,13 @@ pub(crate) type Rate = (PathBuf, u64);
 
 /// `--device-read-bps` and its like: `PATH:SIZE`.
 pub(crate) fn bytes_per_second(text: &str) -> Result<Rate, String> {
-    let (path, size) = device(text)?;
+    let (path, size) = rated(text)?;
     Ok((path, format::parse_size(size)?))
 }
 
 /// `--device-read-iops` and its like: `PATH:NUMBER`.
 pub(crate) fn operations_per_second(text: &str) -> Result<Rate, String> {
-    let (path, number) = device(text)?;
+    let (path, number) = rated(text)?;
     let number = number.parse().map_err(|_| format!("`{number}` is not a whole number"))?;
     Ok((path, number))
 }
@@ -60,11 +60,30 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
-fn device(text: &str) -> Result<(PathBuf, &str), String> {
+fn rated(text: &str) -> Result<(PathBuf, &str), String> {
     match text.rsplit_once(':') {
         Some((path, rate)) if path.starts_with('/') => Ok((path.into(), rate)),
         _ => Err("expected a device and a rate, such as /dev/sda:1m".to_owned()),
     }
+}
+
+/// `--device`: `HOST[:GUEST][:ACCESS]`; as in Docker, a second part of the letters `rwm` is no path.
+pub(crate) fn device(text: &str) -> Result<Device, String> {
+    let parts: Vec<_> = text.split(':').collect();
+    let access = |text: &str| text.parse::<DeviceAccess>().map_err(|error| error.to_string());
+    let (source, destination, access) = match parts[..] {
+        [source] => (source, source, DeviceAccess::ALL),
+        [source, second] => match second.parse() {
+            Ok(access) => (source, source, access),
+            Err(_) => (source, second, DeviceAccess::ALL),
+        },
+        [source, destination, third] => (source, destination, access(third)?),
+        _ => return Err("expected HOST[:GUEST][:rwm]".to_owned()),
+    };
+    if !source.starts_with('/') || !destination.starts_with('/') {
+        return Err("the paths of a device are absolute".to_owned());
+    }
+    Ok(Device { source: source.into(), destination: destination.to_owned(), access })
 }
 
 /// `--cpus`: a decimal number of cores, in billionths of one.
@@ -164,6 +183,21 @@ mod tests {
             assert!(operations_per_second(text).is_err(), "{text}");
         }
         assert!(operations_per_second("/dev/sda:1k").is_err());
+    }
+
+    #[test]
+    fn a_device_has_a_place_and_an_access() {
+        let read = |text: &str| {
+            let Device { source, destination, access } = device(text).unwrap();
+            format!("{} {destination} {access}", source.display())
+        };
+        assert_eq!(read("/dev/fuse"), "/dev/fuse /dev/fuse rwm");
+        assert_eq!(read("/dev/fuse:rw"), "/dev/fuse /dev/fuse rw");
+        assert_eq!(read("/dev/sda:/dev/xvda"), "/dev/sda /dev/xvda rwm");
+        assert_eq!(read("/dev/sda:/dev/xvda:r"), "/dev/sda /dev/xvda r");
+        for text in ["", "fuse", "/dev/a:b", "/dev/a:/b:x", "/dev/a:/b:r:r", "/dev/a:/b:"] {
+            assert!(device(text).is_err(), "{text}");
+        }
     }
 
     #[test]

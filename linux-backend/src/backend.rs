@@ -8,19 +8,19 @@ use std::{
 };
 
 use silo_isolation::{
-    Barrier, Bundle, Error, Isolation, IsolationBackend, MountKind, Network, Refusal, Result,
-    Sandbox, Security, Stdio, TerminalSize, Users,
+    AppArmor, Barrier, Bundle, Error, Isolation, IsolationBackend, MountKind, Network, Refusal,
+    Result, Sandbox, Security, Stdio, TerminalSize, Users,
 };
 use silo_layers::{Platform, tree::is_privileged};
 
 use crate::{
     cgroup::{self, Cgroup},
     child::{First, Streams},
-    explain,
-    facts::{Facts, own_ids},
+    devices, explain,
+    facts::{Facts, has_apparmor, own_ids},
     guest::Guest,
     outside,
-    plan::{Plan, StateFile, is_root},
+    plan::{Plan, ProcessPlan, StateFile, is_root},
     policy::{self, Policy},
     protocol,
     record::{self, Record},
@@ -111,8 +111,15 @@ fn make(plan: &Plan, facts: &Facts, stdio: Stdio, mut record: Record) -> Result<
         namespaces: plan.namespaces.0,
         cgroup: unified.as_ref().map(|directory| directory.as_fd()),
     };
-    let first =
-        First { plan, streams: ends.streams(), cgroups: &tasks, end: &end, parents_end: &setup };
+    let processes = open_processes(&plan.process)?;
+    let first = First {
+        plan,
+        streams: ends.streams(),
+        cgroups: &tasks,
+        processes: processes.as_ref().map(|directory| directory.as_fd()),
+        end: &end,
+        parents_end: &setup,
+    };
     let cloned = sys::clone(place, || first.run())
         .map_err(|errno| explain::clone_failure(errno, facts.ids))?;
     drop(end);
@@ -129,6 +136,13 @@ fn make(plan: &Plan, facts: &Facts, stdio: Stdio, mut record: Record) -> Result<
             Err(explain::Explain { plan: Some(plan), facts }.broken(broken))
         }
     }
+}
+
+/// The host's /proc, where the process has something to write about itself: the container's own may be
+/// covered by whatever the guest likes.
+pub(crate) fn open_processes(plan: &ProcessPlan) -> Result<Option<OwnedFd>> {
+    let open = |path| File::open(path).map(OwnedFd::from).map_err(Error::file("open", path));
+    plan.apparmor.as_ref().map(|_| open("/proc")).transpose()
 }
 
 /// The guest's ends of its streams, as long as the parent holds them.
@@ -176,6 +190,7 @@ fn admit(bundle: &Bundle, privileged: bool) -> Vec<Refusal> {
         refusals.push(Refusal::new(format!("the platform {}", bundle.platform), why));
     }
     refusals.extend(policy::refusals(&bundle.security));
+    refusals.extend(admit_apparmor(&bundle.security));
     if bundle.security.isolation == Isolation::Strict && bundle.network != Network::None {
         refusals.push(Refusal::new("--network", "the isolation `strict` has none"));
     }
@@ -192,8 +207,26 @@ fn admit(bundle: &Bundle, privileged: bool) -> Vec<Refusal> {
         }
     }
     refusals.extend(cgroup::refusals(&bundle.limits));
+    refusals.extend(admit_devices(&bundle.security, privileged));
     refusals.extend(resources::refusals(bundle, privileged));
     refusals
+}
+
+fn admit_devices(security: &Security, privileged: bool) -> Vec<Refusal> {
+    let users = policy::users(security);
+    let mut refusals = devices::refusals(security, users, privileged);
+    // What was refused above needs no further reason.
+    if privileged && devices::has_rules(security, users == Users::Host) {
+        let what = "a container that is held to rules about devices";
+        refusals.extend(cgroup::why_no_rules().map(|why| Refusal::new(what, why)));
+    }
+    refusals
+}
+
+fn admit_apparmor(security: &Security) -> Option<Refusal> {
+    let Some(AppArmor::Profile(name)) = &security.apparmor else { return None };
+    let what = format!("--security-opt apparmor={name}");
+    (!has_apparmor()).then(|| Refusal::new(what, "this kernel has no AppArmor, or it is off"))
 }
 
 fn admit_users(bundle: &Bundle, privileged: bool) -> Vec<Refusal> {

@@ -6,7 +6,7 @@ use rustix::thread::ThreadNameSpaceType;
 use silo_isolation::{Bundle, Error, ExecProcess, Exit, Process, Result, Signal, Stdio, Terminal};
 
 use crate::{
-    backend::GuestEnds,
+    backend::{GuestEnds, open_processes},
     cgroup::Cgroup,
     child::Joining,
     explain::{self, Explain},
@@ -54,6 +54,7 @@ pub(crate) fn join(
     let plan = ProcessPlan::new(process, bundle, facts, Policy::of(&bundle.security)?)?;
     let cgroups = cgroup.entries()?;
     let ends = GuestEnds::new(stdio)?;
+    let processes = open_processes(&plan)?;
     let connect = || explain::step("connect to the container");
     let (setup, end) = protocol::connect().map_err(connect())?;
     let (helping, helpers_end) = protocol::connect_helper().map_err(connect())?;
@@ -63,6 +64,7 @@ pub(crate) fn join(
         first: first.process().pidfd.as_fd(),
         namespaces: ThreadNameSpaceType::from_bits_retain(namespaces.0),
         cgroups: &cgroups,
+        processes: processes.as_ref().map(|directory| directory.as_fd()),
         helpers_end: &helpers_end,
         end: &end,
         parents_end: &setup,
@@ -72,7 +74,7 @@ pub(crate) fn join(
     let helper = Guest::new(helper, String::new(), None);
     // Until it has ended, the helper uses this process's descriptors: none may be closed.
     helper.wait()?;
-    drop((helpers_end, end, ends, cgroups));
+    drop((helpers_end, end, ends, cgroups, processes));
     let explain = Explain { plan: None, facts };
     let pidfd = helping.made().map_err(|broken| explain.broken(broken));
     let process = Cloned { pid: 0, pidfd: sys::adopt(pidfd?) };

@@ -25,6 +25,8 @@ const UNMAPPED: &str = "a container of root's has user ids of its own, for which
      `--userns host` it goes without, and root inside is root outside";
 const RAISE: &str = "to raise a hard limit, and to lower the score, takes CAP_SYS_RESOURCE on the host; \
      ask for less, or run silo with that capability";
+const PROFILE: &str = "the kernel must have loaded a profile of that name \
+     (`apparmor_parser --add FILE`, `aa-status`), and what confines silo itself must permit it";
 const OVERLAY: &str = "overlayfs in a user namespace takes Linux 5.11 and a store on \
      a file system with user.* extended attributes, which is not itself overlayfs";
 
@@ -133,6 +135,7 @@ pub(crate) const fn general(step: Step) -> &'static str {
         Step::DropBounding | Step::SetCapabilities => "drop capabilities",
         Step::SetGroups | Step::SetGroup => "set the groups",
         Step::SetUser => "set the user",
+        Step::AppArmor => "confine the program by its profile of AppArmor",
         Step::DieWithParent => "tie the container to its supervisor",
         Step::NoNewPrivileges => "give up new privileges",
         Step::Landlock => "restrict files by Landlock",
@@ -169,6 +172,9 @@ impl Explain<'_> {
     }
 
     fn hint(&self, failure: Failure) -> Option<&'static str> {
+        if failure.step == Step::AppArmor {
+            return Some(PROFILE);
+        }
         if failure.errno == Errno::INVAL {
             return self.cannot_map(failure).then_some(UNMAPPED);
         }
@@ -242,12 +248,18 @@ impl Explain<'_> {
             }
             Step::FindTarget => format!("find or make {} to mount on", target()),
             Step::AttachMount => format!("mount {}", target()),
+            Step::MakeDevice => format!("make /dev/{}", self.device(index)),
             Step::Mask => format!("mask {} of /proc or /sys", kernel(|plan| &plan.masked)),
             Step::ReadOnly => {
                 format!("make {} of /proc read-only", kernel(|plan| &plan.read_only))
             }
             step => general(step).to_owned(),
         }
+    }
+
+    fn device(&self, index: usize) -> String {
+        let device = self.plan.and_then(|plan| plan.devices.get(index));
+        device.map_or_else(String::new, |device| device.name.to_string_lossy().into_owned())
     }
 
     fn sysctl(&self, index: usize) -> String {

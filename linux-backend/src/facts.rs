@@ -6,11 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use silo_isolation::{Bundle, Error, Isolation, MountKind, Network, Result, Users};
+use silo_isolation::{Bundle, Error, Isolation, MountKind, Network, Result, Security, Users};
 use silo_layers::tree::is_privileged;
 
 use crate::{
     cgroup::{self, Devices, Hierarchy},
+    devices::{self, DeviceList, Given},
     ids::Lease,
     plan::Arguments,
     policy, respawn, sys,
@@ -56,12 +57,18 @@ pub(crate) struct Facts {
     pub(crate) _lease: Option<Lease>,
     /// The version of Landlock that is to be used, 0 for none.
     pub(crate) landlock: u32,
+    /// Whether the kernel confines by AppArmor; not looked for where nothing is asked of it.
+    pub(crate) apparmor: bool,
     /// How long the machine has been up, by the clocks that a time namespace has of its own; `None`
     /// where the kernel has no such namespaces.
     pub(crate) uptime: Option<Uptime>,
     /// Where cgroups can be made; not looked for when nothing is limited, and `None` where there
     /// is no such place.
     pub(crate) cgroups: Option<Hierarchy>,
+    /// The devices that the container is given.
+    pub(crate) given: Vec<Given>,
+    /// Which devices it may open and make, where it is held to rules.
+    pub(crate) permitted: Option<DeviceList>,
     /// The devices that limits name.
     pub(crate) devices: Devices,
     /// This process's own hard limit of file descriptors.
@@ -98,7 +105,9 @@ impl Facts {
                 IdSource::Single { uid, gid, kept: users == Users::Kept }
             }
         };
-        let limited = cgroup::is_limited(&bundle.limits);
+        let given = devices::given(&bundle.security)?;
+        let permitted = permitted(&bundle.security, &given, ids)?;
+        let limited = cgroup::is_limited(&bundle.limits) || permitted.is_some();
         let shared =
             |path| (bundle.network == Network::Host).then(|| fs::read_to_string(path).ok());
         Ok(Self {
@@ -108,8 +117,11 @@ impl Facts {
                 Isolation::Strict => sys::landlock_version(),
                 Isolation::Default | Isolation::Docker => 0,
             },
+            apparmor: bundle.security.apparmor.is_some() && has_apparmor(),
             uptime: uptime(),
             cgroups: if limited { Hierarchy::detect().ok() } else { None },
+            given,
+            permitted,
             devices: cgroup::devices(&bundle.limits)?,
             arguments: if bundle.init { Some(respawn::arguments()?) } else { None },
             most_files: rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum,
@@ -124,9 +136,27 @@ impl Facts {
     }
 }
 
+fn permitted(security: &Security, given: &[Given], ids: IdSource) -> Result<Option<DeviceList>> {
+    if !devices::has_rules(security, ids == IdSource::Host) {
+        return Ok(None);
+    }
+    let given: Vec<_> =
+        given.iter().map(|device| devices::rule(device.id, device.access)).collect();
+    let rules = devices::RULES.iter().chain(&given).chain(&security.device_rules);
+    DeviceList::of(rules).map(Some).map_err(|part| Error::Unsupported {
+        what: format!("no rule takes `{}` from what another permits as a whole", part.rule),
+    })
+}
+
 /// This process's effective user and group.
 pub(crate) fn own_ids() -> (u32, u32) {
     (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
+}
+
+/// Whether the kernel has AppArmor and it is switched on.
+pub(crate) fn has_apparmor() -> bool {
+    fs::read_to_string("/sys/module/apparmor/parameters/enabled")
+        .is_ok_and(|enabled| enabled.starts_with('Y'))
 }
 
 fn uptime() -> Option<Uptime> {

@@ -6,7 +6,7 @@
 //! 1. `facts` looks up what the bundle makes it need to know of the host; `ids` lends a range of user ids.
 //! 2. `plan` computes everything that is to be done, as plain data, by the `policy` of an isolation;
 //!    `seccomp` compiles tables and profiles of system calls.
-//! 3. `cgroup` makes the cgroups, `record` writes down what [`reclaim`] would have to remove.
+//! 3. `cgroup` makes the cgroups, whose processes open what `devices` permits; `record` writes down what [`reclaim`] would have to remove.
 //! 4. `child`, cloned into new namespaces, follows the plan and waits just before execve(2);
 //!    `protocol` is what it and its parent say to each other, `outside` what the parent does for it, as
 //!    it has no rights over the host.
@@ -28,6 +28,7 @@
 mod backend;
 mod cgroup;
 mod child;
+mod devices;
 mod exec;
 mod explain;
 mod facts;

@@ -19,9 +19,9 @@ use rustix::{
 };
 
 use crate::{
-    child::{Mounting, add_options, clone_tree, detached, open_source},
+    child::{Mounting, add_options, clone_tree, detached, make_devices, open_source},
     guest::Guest,
-    plan::{IdMap, MountPlan, Plan, ProcessPlan, RootPlan, Source},
+    plan::{Anchor, IdMap, MountPlan, Plan, ProcessPlan, RootPlan, Source},
     protocol::{self, At as _, Broken, Failure, Setup, Step},
     sys::{self, Attributes, Where},
 };
@@ -40,8 +40,12 @@ pub(crate) fn help(plan: &Plan, pid: i32, setup: &Setup) -> Result<(), Broken> {
     setup.give(Some(root.as_fd()))?;
     for (index, mount) in plan.mounts.iter().chain(&plan.late_mounts).enumerate() {
         if mount.outside {
-            let mount = open_mount(mount, index, users.as_fd()).map_err(Broken::Failed)?;
-            setup.give(Some(mount.as_fd()))?;
+            let mount = if mount.becomes == Some(Anchor::Dev) {
+                mount_dev(plan, mount, index, first)
+            } else {
+                open_mount(mount, index, users.as_fd())
+            };
+            setup.give(Some(mount.map_err(Broken::Failed)?.as_fd()))?;
         }
     }
     Ok(())
@@ -126,6 +130,16 @@ fn mount_by_handle(plan: &RootPlan, base: BorrowedFd<'_>) -> Result<OwnedFd, Fai
     add_options(plan, overlay.as_fd())?;
     rustix::mount::fsconfig_create(&overlay).at(Step::MountOverlay, 0)?;
     detached(overlay.as_fd(), plan.attributes).at(Step::MountOverlay, 1)
+}
+
+/// Mounts /dev as who is root inside, with the nodes that are made in it: those open only where its
+/// mounter may make such.
+fn mount_dev(plan: &Plan, dev: &MountPlan, index: usize, first: u32) -> Result<OwnedFd, Failure> {
+    let mount = || {
+        let mounted = open_source(dev, index)?;
+        make_devices(&plan.devices, mounted.as_fd()).map(|()| mounted)
+    };
+    sys::acting_on_files_as(first, mount).at(Step::SetUser, 1)?
 }
 
 /// A mount that the child takes over. The kernel's own file systems have no ids to map: what is
@@ -230,8 +244,8 @@ mod tests {
             let lowers = vec![Lower { diff_id: Digest::of(b"lower"), path: lower }];
             let snapshot = Snapshot { lowers, upper: upper.clone(), work };
             let root = Root { snapshot, readonly: false, volatile: by_name };
-            let plan =
-                RootPlan::new(&root, &store, IdSource::Range { first: FIRST }, true).unwrap();
+            let plan = RootPlan::new(&root, &store, IdSource::Range { first: FIRST }, true, false)
+                .unwrap();
             let root = if by_name {
                 let base = clone_mapped(&plan.base, Attributes::default(), users.as_fd()).unwrap();
                 mount_by_name(&plan, FIRST, base.as_fd()).unwrap()

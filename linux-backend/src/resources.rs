@@ -43,7 +43,9 @@ fn why_no_init(bundle: &Bundle, privileged: bool) -> Option<&'static str> {
     }
     let shared = crate::policy::users(&bundle.security) == Users::Host;
     let traces = Capabilities::asked(&bundle.security).is_ok_and(|set| set.has("CAP_SYS_PTRACE"));
-    (shared && traces).then_some("with the host's users and CAP_SYS_PTRACE, all could look into it")
+    // Who is given the host may look into anything.
+    (shared && traces && !bundle.security.privileged)
+        .then_some("with the host's users and CAP_SYS_PTRACE, all could look into it")
 }
 
 impl Power {

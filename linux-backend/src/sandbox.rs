@@ -162,8 +162,9 @@ impl Adjust for LinuxSandbox {
             detected = Hierarchy::detect().map_err(|what| Error::Unsupported { what })?;
             &detected
         };
-        let wanted =
-            cgroup::directories(&self.bundle.id, limits, Some(hierarchy), &self.facts.devices);
+        let devices = &self.facts.devices;
+        // Which devices it may open stays as it is.
+        let wanted = cgroup::directories(&self.bundle.id, limits, Some(hierarchy), devices, None);
         let mut cgroup = self.cgroup.write().unwrap_or_else(PoisonError::into_inner);
         let mut record = Record::open(&self.bundle.state_dir)?;
         cgroup.adjust(&wanted, |path| record.cgroup(path))

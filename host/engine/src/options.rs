@@ -45,7 +45,7 @@ pub struct CreateOptions {
     /// `--memory`, `--cpus` and their like, `--timeout`. Without a limit of processes,
     /// [`DEFAULT_PIDS_LIMIT`] holds.
     pub limits: Limits,
-    /// `--userns`.
+    /// `--isolation`, `--userns`, `--cap-add`, `--device`, `--privileged` and their like.
     pub security: Security,
     /// `--sysctl`, by name.
     pub sysctls: BTreeMap<String, String>,

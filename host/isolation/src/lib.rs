@@ -34,6 +34,7 @@ mod backend;
 mod bundle;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod device;
 mod error;
 mod exit;
 #[cfg(feature = "conformance")]
@@ -48,9 +49,10 @@ pub use backend::{
     Stats, Stdio, Terminal, TerminalSize,
 };
 pub use bundle::{Bundle, Mount, MountKind, Network, Process, Root, User};
+pub use device::{Device, DeviceAccess, DeviceKind, DeviceRule, InvalidDevice};
 pub use error::{Error, Refusal, Result};
 pub use exit::{Exit, ExitStatus};
 pub use limits::{Ceiling, DeviceRate, InvalidSet, Limits, NumberSet, Throttle};
-pub use security::{Isolation, Seccomp, Security, Users};
+pub use security::{AppArmor, Isolation, Seccomp, Security, Users};
 pub use signal::{InvalidSignal, Signal};
 pub use ulimit::{InvalidUlimit, Resource, Ulimit};

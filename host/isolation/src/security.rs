@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::{Device, DeviceRule};
+
 /// What is asked of the isolation itself. The default is the backend's own; it refuses what it
 /// has no choice of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +25,25 @@ pub struct Security {
     pub seccomp: Seccomp,
     /// Whether the paths of /proc and /sys that are covered else are left open.
     pub open_system_paths: bool,
+    /// Whether the guest has all that its user namespace can give: every capability, system call and
+    /// path, and the host's devices.
+    pub privileged: bool,
+    /// Devices of the host that the guest is given.
+    pub devices: Vec<Device>,
+    /// Rules over devices that come after the backend's own: of those that match, the last holds.
+    pub device_rules: Vec<DeviceRule>,
+    /// The profile of AppArmor that confines programs; `None` leaves it to the backend.
+    pub apparmor: Option<AppArmor>,
+}
+
+/// What of AppArmor confines a guest (apparmor.d(5)).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AppArmor {
+    /// Nothing.
+    Unconfined,
+    /// The profile of this name, which the host's kernel has loaded.
+    Profile(String),
 }
 
 /// How strongly a guest is kept apart.

@@ -1,6 +1,6 @@
 //! What this backend cannot honour.
 
-use silo_isolation::{Bundle, Isolation, Limits, Network, Refusal, Seccomp, Users};
+use silo_isolation::{AppArmor, Bundle, Isolation, Limits, Network, Refusal, Seccomp, Users};
 
 /// Why there is no terminal.
 pub(crate) const NO_TERMINAL: &str = "WebAssembly guests have no terminal";
@@ -45,6 +45,15 @@ pub(crate) fn refusals(bundle: &Bundle) -> Vec<Refusal> {
     }
     if security.open_system_paths {
         refuse("--security-opt systempaths", "WASI has neither /proc nor /sys");
+    }
+    if matches!(security.apparmor, Some(AppArmor::Profile(_))) {
+        refuse("--security-opt apparmor", "profiles confine Linux programs");
+    }
+    if security.privileged {
+        refuse("--privileged", "WASI has no privileges to give");
+    }
+    if !security.devices.is_empty() || !security.device_rules.is_empty() {
+        refuse("--device", "WASI has no devices");
     }
     if bundle.limits.pids.is_some_and(|pids| pids < 1) {
         refuse("--pids-limit", "the guest itself is one");

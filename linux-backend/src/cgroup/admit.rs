@@ -8,7 +8,7 @@ use std::{
 use rustix::fs::FileType;
 use silo_isolation::{Error, Limits, NumberSet, Refusal, Result};
 
-use super::{Devices, Hierarchy, LEAST_NANO_CPUS, settings};
+use super::{Controller, Devices, Hierarchy, LEAST_NANO_CPUS, settings};
 
 /// All of `limits` that cannot be held here.
 pub(crate) fn refusals(limits: &Limits) -> Vec<Refusal> {
@@ -32,6 +32,15 @@ pub(crate) fn refusals(limits: &Limits) -> Vec<Refusal> {
         }
     }
     refusals
+}
+
+/// Why no rules about devices can be held here.
+pub(crate) fn why_no_rules() -> Option<String> {
+    let has = |hierarchy: Hierarchy| {
+        let controller = Controller::Devices;
+        (!hierarchy.has(controller)).then(|| hierarchy.why_without(controller))
+    };
+    Hierarchy::detect().map_or_else(Some, has)
 }
 
 /// What of `limits` this hierarchy does not hold.

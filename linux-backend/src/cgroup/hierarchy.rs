@@ -15,10 +15,13 @@ pub(crate) enum Controller {
     Cpuset,
     Pids,
     Io,
+    /// Of version 1 alone: version 2 asks a program, whatever controllers a cgroup has.
+    Devices,
 }
 
 impl Controller {
-    pub(crate) const ALL: [Self; 5] = [Self::Memory, Self::Cpu, Self::Cpuset, Self::Pids, Self::Io];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Memory, Self::Cpu, Self::Cpuset, Self::Pids, Self::Io, Self::Devices];
 
     /// Its name in version 2.
     pub(crate) const fn name(self) -> &'static str {
@@ -28,6 +31,7 @@ impl Controller {
             Self::Cpuset => "cpuset",
             Self::Pids => "pids",
             Self::Io => "io",
+            Self::Devices => "devices",
         }
     }
 
@@ -111,6 +115,7 @@ impl Hierarchy {
     /// Whether `controller` is to be had.
     pub(crate) fn has(&self, controller: Controller) -> bool {
         match self {
+            Self::Unified { .. } if controller == Controller::Devices => true,
             Self::Unified { base } => {
                 let control = base.join("cgroup.subtree_control");
                 enabled(&control, controller)

@@ -14,19 +14,23 @@ mod settings;
 use std::{
     collections::BTreeMap,
     fs, io,
-    os::fd::OwnedFd,
+    os::fd::{AsFd as _, OwnedFd},
     path::{Path, PathBuf},
     thread,
     time::Duration,
 };
 
-pub(crate) use admit::{devices, refusals};
+pub(crate) use admit::{devices, refusals, why_no_rules};
 pub(crate) use freezer::{Freezer, thaw};
 pub(crate) use hierarchy::{Controller, Hierarchy};
 pub(crate) use settings::{LEAST_NANO_CPUS, cpu_weight, io_weight};
 use silo_isolation::{Error, Limits, Result, Stats};
 
-use crate::sys;
+use crate::{
+    devices::{self as rules, DeviceList},
+    explain,
+    sys::{self, BpfInstruction},
+};
 
 /// The major and minor numbers of devices, by their paths.
 pub(crate) type Devices = BTreeMap<PathBuf, (u32, u32)>;
@@ -45,6 +49,8 @@ pub(crate) struct Directory {
     /// Files that begin empty and must not stay so: they are filled from the directory above.
     pub(crate) inherited: &'static [&'static str],
     pub(crate) settings: Vec<Setting>,
+    /// What it asks about devices (version 2); empty where it does not.
+    pub(crate) device_program: Vec<BpfInstruction>,
 }
 
 /// One file of a cgroup.
@@ -71,17 +77,19 @@ pub(crate) fn is_limited(limits: &Limits) -> bool {
     !settings::controllers(limits).is_empty()
 }
 
-/// The directories that the limits of sandbox `id` take; none when nothing is limited.
+/// The directories that the limits of sandbox `id` take, and the devices that are `permitted`; none when
+/// nothing is limited.
 pub(crate) fn directories(
     id: &str,
     limits: &Limits,
     hierarchy: Option<&Hierarchy>,
     devices: &Devices,
+    permitted: Option<&DeviceList>,
 ) -> Vec<Directory> {
     let Some(hierarchy) = hierarchy else { return Vec::new() };
-    let wanted = settings::controllers(limits);
+    let mut wanted = settings::controllers(limits);
     match hierarchy {
-        _ if wanted.is_empty() => Vec::new(),
+        _ if wanted.is_empty() && permitted.is_none() => Vec::new(),
         Hierarchy::Unified { base } => vec![Directory {
             path: base.join(SILO).join(id),
             unified: true,
@@ -91,10 +99,11 @@ pub(crate) fn directories(
                 .collect(),
             controllers: wanted,
             inherited: &[],
+            device_program: permitted.map(rules::compile).unwrap_or_default(),
         }],
-        Hierarchy::Legacy { mounts } => wanted
-            .into_iter()
-            .filter_map(|controller| {
+        Hierarchy::Legacy { mounts } => {
+            wanted.extend(permitted.map(|_| Controller::Devices));
+            let directory = |controller| {
                 let (_, base) = mounts.iter().find(|(mounted, _)| *mounted == controller)?;
                 let inherited: &[&str] = match controller {
                     // No task may join before it has both (cgroup-v1/cpusets.rst).
@@ -106,10 +115,15 @@ pub(crate) fn directories(
                     unified: false,
                     controllers: Vec::new(),
                     inherited,
-                    settings: settings::legacy(controller, limits, devices),
+                    settings: match (controller, permitted) {
+                        (Controller::Devices, Some(list)) => settings::legacy_devices(list),
+                        _ => settings::legacy(controller, limits, devices),
+                    },
+                    device_program: Vec::new(),
                 })
-            })
-            .collect(),
+            };
+            wanted.into_iter().filter_map(directory).collect()
+        }
     }
 }
 
@@ -129,6 +143,7 @@ impl Cgroup {
             cgroup.directories.push((directory.path.clone(), directory.unified));
             inherit(directory)?;
             write(directory)?;
+            guard_devices(directory)?;
         }
         Ok(cgroup)
     }
@@ -251,6 +266,19 @@ fn enable(directory: &Directory) -> Result<()> {
     fs::write(&file, names.join(" ")).map_err(Error::file("write", file))
 }
 
+/// Has a directory of version 2 ask about devices.
+fn guard_devices(directory: &Directory) -> Result<()> {
+    if directory.device_program.is_empty() {
+        return Ok(());
+    }
+    let path = &directory.path;
+    let opened = fs::File::open(path).map_err(Error::file("open", path))?;
+    sys::guard_devices(opened.as_fd(), &directory.device_program).map_err(explain::step(format!(
+        "attach a program about devices to {} (bpf(2))",
+        path.display()
+    )))
+}
+
 fn not_permitted(error: io::Error, path: &Path) -> Error {
     if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) {
         return Error::NotPermitted {
@@ -336,7 +364,7 @@ pub(crate) fn destroy(path: &Path) -> Result<()> {
                 // Between the reading and the opening the number may have become another's.
                 && processes(path).contains(&pid.as_raw_nonzero().get())
             {
-                let _ = sys::send_signal(std::os::fd::AsFd::as_fd(&pidfd), 9);
+                let _ = sys::send_signal(pidfd.as_fd(), 9);
             }
         }
         match fs::remove_dir(path) {

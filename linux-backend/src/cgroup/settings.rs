@@ -5,6 +5,7 @@ use std::fmt::Display;
 use silo_isolation::{Ceiling, Limits, Throttle};
 
 use super::{Controller, Devices, Need, Setting};
+use crate::devices::DeviceList;
 
 /// The period over which processor time is dealt out, in microseconds.
 const PERIOD: u64 = 100_000;
@@ -78,7 +79,13 @@ pub(super) fn legacy(controller: Controller, limits: &Limits, devices: &Devices)
             });
             weight.into_iter().chain(rates).collect()
         }
+        Controller::Devices => Vec::new(),
     }
+}
+
+/// The files of version 1 that say which devices are permitted.
+pub(super) fn legacy_devices(list: &DeviceList) -> Vec<Setting> {
+    list.lines().map(|(file, line)| setting(file, line)).collect()
 }
 
 /// Memory does not overflow into swap unless that is asked for: a limit is one.
@@ -133,6 +140,7 @@ pub(super) fn unified(controller: Controller, limits: &Limits, devices: &Devices
         Controller::Cpuset => cpuset(limits),
         Controller::Pids => pids(limits),
         Controller::Io => unified_io(limits, devices),
+        Controller::Devices => Vec::new(),
     }
 }
 

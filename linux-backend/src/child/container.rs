@@ -76,7 +76,7 @@ impl Container<'_> {
             sys::set_personality(personality).at(Step::SetPersonality, 0)?;
         }
         let life = process::Life::Apart;
-        process::prepare(&plan.process, self.streams, terminal.as_ref(), &directory, life)?;
+        process::prepare(&plan.process, self.streams, terminal.as_ref(), &directory, None, life)?;
         if self.inside.is_none() {
             find(&plan.process.program)?;
         }

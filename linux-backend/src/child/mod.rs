@@ -6,6 +6,7 @@
 
 mod container;
 mod container_root;
+mod devices;
 mod hooks;
 mod init;
 mod process;
@@ -29,6 +30,7 @@ use rustix::{
 
 pub(crate) use container::{Container, Entering};
 pub(crate) use container_root::open_source as open_bundle_source;
+pub(crate) use devices::make as make_devices;
 pub(crate) use process::{Streams, window};
 pub(crate) use root::{add_options, clone_tree, detached, open_source};
 
@@ -44,6 +46,8 @@ pub(crate) struct First<'a> {
     pub(crate) streams: Streams<'a>,
     /// `tasks` of each cgroup v1 directory, open for writing.
     pub(crate) cgroups: &'a [OwnedFd],
+    /// The host's /proc, where the plan has something to be written in it.
+    pub(crate) processes: Option<BorrowedFd<'a>>,
     pub(crate) end: &'a ChildEnd,
     pub(crate) parents_end: &'a Setup,
 }
@@ -87,6 +91,7 @@ impl First<'_> {
             self.streams,
             terminal.as_ref(),
             &directory,
+            self.processes,
             life,
             self.end,
         )
@@ -102,6 +107,8 @@ pub(crate) struct Joining<'a> {
     pub(crate) namespaces: ThreadNameSpaceType,
     /// `tasks` or `cgroup.procs` of each of its cgroups, open for writing.
     pub(crate) cgroups: &'a [OwnedFd],
+    /// The host's /proc, where the plan has something to be written in it.
+    pub(crate) processes: Option<BorrowedFd<'a>>,
     /// Where the helper speaks.
     pub(crate) helpers_end: &'a ChildEnd,
     /// Where the process that it clones speaks.
@@ -170,6 +177,7 @@ impl Joining<'_> {
             self.streams,
             terminal.as_ref(),
             &directory,
+            self.processes,
             life,
             self.end,
         )

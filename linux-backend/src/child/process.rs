@@ -136,10 +136,11 @@ pub(super) fn become_program(
     streams: Streams<'_>,
     terminal: Option<&Terminal>,
     directory: &OwnedFd,
+    processes: Option<BorrowedFd<'_>>,
     life: Life,
     end: &ChildEnd,
 ) -> Result<Infallible, Failure> {
-    prepare(plan, streams, terminal, directory, life)?;
+    prepare(plan, streams, terminal, directory, processes, life)?;
     if !plan.filter_last {
         confine(plan)?;
     }
@@ -162,6 +163,7 @@ pub(super) fn prepare(
     streams: Streams<'_>,
     terminal: Option<&Terminal>,
     directory: &OwnedFd,
+    processes: Option<BorrowedFd<'_>>,
     life: Life,
 ) -> Result<(), Failure> {
     rustix::process::setsid().at(Step::NewSession, 0)?;
@@ -177,6 +179,9 @@ pub(super) fn prepare(
     if life == Life::WithParent {
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
             .at(Step::DieWithParent, 0)?;
+    }
+    if let (Some(order), Some(processes)) = (&plan.apparmor, processes) {
+        confine_by_profile(order, processes).at(Step::AppArmor, 0)?;
     }
     sys::reset_signals();
     sys::set_close_on_exec_from(plan.first_closed).at(Step::CloseDescriptors, 0)?;
@@ -198,6 +203,20 @@ pub(super) fn confine(plan: &ProcessPlan) -> Result<(), Failure> {
         set_capabilities(&plan.identity.capabilities).at(Step::SetCapabilities, 1)?;
     }
     Ok(())
+}
+
+/// Has the next program confined by a profile, whatever happens to this one's file descriptors and ids until
+/// then (`aa_change_onexec(2)`).
+fn confine_by_profile(order: &str, processes: BorrowedFd<'_>) -> Result<(), Errno> {
+    let open = |path: &std::ffi::CStr| {
+        rustix::fs::openat(processes, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+    };
+    let file = match open(c"thread-self/attr/apparmor/exec") {
+        // Before Linux 5.8 it is there only where AppArmor has no other module beside it.
+        Err(Errno::NOENT) => open(c"thread-self/attr/exec"),
+        opened => opened,
+    }?;
+    rustix::io::write(file, order.as_bytes()).map(drop)
 }
 
 fn connect(streams: Streams<'_>, terminal: Option<&Terminal>) -> Result<(), Errno> {

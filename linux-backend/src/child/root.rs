@@ -15,11 +15,12 @@ use rustix::{
 };
 
 use super::{
+    devices,
     process::{Streams, Terminal},
     target::{self, Kind},
 };
 use crate::{
-    plan::{Anchor, DeviceNode, KernelMount, MountPlan, Plan, RootPlan, Source},
+    plan::{Anchor, KernelMount, MountPlan, Plan, RootPlan, Source},
     protocol::{At as _, ChildEnd, Failure, Step},
     sys::{self, Attributes},
 };
@@ -42,7 +43,8 @@ pub(super) fn enter(
     for (index, mount) in plan.mounts.iter().enumerate() {
         anchors.mount(mount, index, end)?;
     }
-    fill_dev(plan, &anchors)?;
+    let dev = anchors.get(Anchor::Dev).at(Step::MakeDevice, 0)?;
+    devices::fill(plan, dev)?;
     let terminal = match streams {
         Streams::Terminal(size) => {
             let owner = plan.process.identity.user;
@@ -269,26 +271,6 @@ pub(super) fn attach_at(
 ) -> Result<(), Errno> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     rustix::mount::move_mount(mount, c"", directory, path, flags)
-}
-
-/// Device nodes and links. /dev is a file system of this container's own, fresh and still
-/// out of everyone's reach, so names in it are what they seem.
-fn fill_dev(plan: &Plan, anchors: &Anchors) -> Result<(), Failure> {
-    let dev = anchors.get(Anchor::Dev).at(Step::MakeDevice, 0)?;
-    for (index, device) in plan.devices.iter().enumerate() {
-        bind_device(dev, device).at(Step::MakeDevice, index)?;
-    }
-    for (index, link) in plan.links.iter().enumerate() {
-        rustix::fs::symlinkat(link.target.as_c_str(), dev, link.name.as_c_str())
-            .at(Step::MakeLink, index)?;
-    }
-    Ok(())
-}
-
-fn bind_device(dev: BorrowedFd<'_>, device: &DeviceNode) -> Result<(), Errno> {
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-    drop(rustix::fs::openat(dev, device.name.as_c_str(), flags, Mode::empty())?);
-    attach_at(&clone_tree(CWD, &device.host, OpenTreeFlags::empty())?, dev, &device.name)
 }
 
 /// Covers what tells of the host with emptiness, and what changes it with itself, read-only.

@@ -3,6 +3,7 @@
 //! A plan is a function of the bundle and of [`Facts`] about the host, and is printable: tests
 //! compare it without being root. The child only follows it.
 
+mod devices;
 mod identity;
 mod landlock;
 mod mounts;
@@ -12,11 +13,12 @@ mod root;
 
 use std::{ffi::CString, fmt, path::PathBuf};
 
-use silo_isolation::{Bundle, Error, Network, Process, Result};
+use silo_isolation::{AppArmor, Bundle, Error, Network, Process, Result};
 
+pub(crate) use devices::{BOUND, DeviceNode, Link, Node};
 pub(crate) use identity::{Capabilities, Identity};
 pub(crate) use landlock::Landlock;
-pub(crate) use mounts::{DeviceNode, KernelMount, Link, MountPlan, Source, is_root};
+pub(crate) use mounts::{KernelMount, MountPlan, Source, is_root};
 pub(crate) use program::Program;
 pub(crate) use resources::{ProcessLimit, Sysctl, kernel_setting, kernels, sysctl_path};
 pub(crate) use root::RootPlan;
@@ -87,6 +89,8 @@ pub(crate) struct ProcessPlan {
     pub(crate) umask: u32,
     /// The first descriptor that the program does not get.
     pub(crate) first_closed: u32,
+    /// What is told AppArmor of the next program (`/proc/PID/attr/apparmor/exec`).
+    pub(crate) apparmor: Option<String>,
     pub(crate) limits: Vec<ProcessLimit>,
     /// That the program runs below an init process, and what that is to cover.
     pub(crate) init: Option<Arguments>,
@@ -180,7 +184,8 @@ impl Plan {
         if let Some(size) = bundle.limits.shm_size {
             resources::set_shm_size(&mut mounts, size)?;
         }
-        let covered = policy.covered;
+        devices::make_room(&mut mounts, facts)?;
+        let (covered, trusted) = (policy.covered, policy.trusted);
         let process = ProcessPlan::new(&bundle.process, bundle, facts, policy)?;
         Ok(Self {
             directories: root::directories(&bundle.root, &bundle.state_dir),
@@ -189,6 +194,7 @@ impl Plan {
                 &bundle.limits,
                 facts.cgroups.as_ref(),
                 &facts.devices,
+                facts.permitted.as_ref(),
             ),
             namespaces,
             id_maps: identity::maps(facts.ids),
@@ -202,14 +208,15 @@ impl Plan {
                 &bundle.state_dir,
                 facts.ids,
                 process.no_new_privileges,
+                trusted,
             )?,
             sysctls: resources::sysctls(bundle)?,
             mounts,
-            devices: mounts::devices()?,
-            links: mounts::links()?,
+            devices: devices::nodes(facts)?,
+            links: devices::links()?,
             masked: mounts::kernel_mounts(covered.masked, facts)?,
             read_only: mounts::kernel_mounts(covered.read_only, facts)?,
-            late_mounts: mounts::late(bundle, facts, &files)?,
+            late_mounts: mounts::late(bundle, facts, trusted, &files)?,
             files,
             hostname: bundle.hostname.clone(),
             loopback: namespaces.contains(Namespaces::NETWORK),
@@ -239,6 +246,7 @@ impl ProcessPlan {
             no_new_privileges: policy.no_new_privileges,
             umask: UMASK,
             first_closed: 3,
+            apparmor: apparmor(bundle, facts),
             limits: resources::process_limits(&bundle.limits, facts),
             init: None,
             oom_score_adj: bundle.limits.oom_score_adj.map(|score| score.to_string()),
@@ -250,6 +258,15 @@ impl ProcessPlan {
     pub(crate) const fn privileged_filter(&self) -> bool {
         !self.no_new_privileges && self.filter.is_some()
     }
+}
+
+/// Where the kernel has no AppArmor, nothing is confined by it.
+fn apparmor(bundle: &Bundle, facts: &Facts) -> Option<String> {
+    let profile = match bundle.security.apparmor.as_ref()? {
+        AppArmor::Unconfined => "unconfined",
+        AppArmor::Profile(name) => name,
+    };
+    facts.apparmor.then(|| format!("exec {profile}"))
 }
 
 /// What starts a container's clocks from nothing: how long the machine has been up tells it from

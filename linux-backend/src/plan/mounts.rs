@@ -4,10 +4,10 @@ use std::{ffi::CString, path::Path};
 
 use silo_isolation::{Bundle, Error, Mount, MountKind, Network, Result};
 
-use super::{Anchor, StateFile, c_string, relative, root::path_string};
+use super::{Anchor, StateFile, c_string, devices, relative, root::path_string};
 use crate::{
     facts::{Facts, IdSource},
-    policy::{DEVICES, KernelPath, LINKS, MountOption, Policy, SYSFS_PARTS},
+    policy::{KernelPath, MountOption, Policy, SYSFS_PARTS},
     sys::Attributes,
 };
 
@@ -39,21 +39,6 @@ pub(crate) enum Source {
     Part { of: Anchor, path: CString },
 }
 
-/// A device of the host's in the container's /dev.
-#[derive(Debug)]
-pub(crate) struct DeviceNode {
-    pub(crate) name: CString,
-    /// Its path on the host.
-    pub(crate) host: CString,
-}
-
-/// A symbolic link in /dev.
-#[derive(Debug)]
-pub(crate) struct Link {
-    pub(crate) name: CString,
-    pub(crate) target: CString,
-}
-
 /// A path of the kernel's own file systems that is covered. Skipped where there is none.
 #[derive(Debug)]
 pub(crate) struct KernelMount {
@@ -83,7 +68,7 @@ pub(super) fn file_systems(
             };
             Ok(MountPlan {
                 source,
-                attributes: fs.attributes,
+                attributes: system(fs.attributes, policy),
                 anchor: fs.anchor,
                 target: relative(fs.target)?,
                 directory: true,
@@ -97,7 +82,10 @@ pub(super) fn file_systems(
     if has_sys && facts.cgroups.as_ref().is_some_and(crate::cgroup::Hierarchy::is_unified) {
         mounts.push(MountPlan {
             source: new("cgroup2", &[], facts)?,
-            attributes: NO_PRIVILEGE.and(Attributes::NO_EXEC).and(Attributes::READ_ONLY),
+            attributes: system(
+                NO_PRIVILEGE.and(Attributes::NO_EXEC).and(Attributes::READ_ONLY),
+                policy,
+            ),
             anchor: Anchor::Sys,
             target: c"fs/cgroup".to_owned(),
             directory: true,
@@ -106,6 +94,10 @@ pub(super) fn file_systems(
         });
     }
     Ok(mounts)
+}
+
+const fn system(attributes: Attributes, policy: &Policy) -> Attributes {
+    if policy.writable_system { attributes.without(Attributes::READ_ONLY) } else { attributes }
 }
 
 /// What of sysfs is shown where its whole is covered. Each part keeps the attributes of the whole.
@@ -125,7 +117,7 @@ fn parts(policy: &Policy) -> impl Iterator<Item = Result<MountPlan>> {
     })
 }
 
-fn is_range(facts: &Facts) -> bool {
+pub(super) fn is_range(facts: &Facts) -> bool {
     matches!(facts.ids, IdSource::Range { .. })
 }
 
@@ -138,22 +130,6 @@ fn new(kind: &str, options: &[MountOption], facts: &Facts) -> Result<Source> {
     Ok(Source::New { kind: c_string(kind)?, options })
 }
 
-pub(super) fn devices() -> Result<Vec<DeviceNode>> {
-    DEVICES
-        .iter()
-        .map(|name| {
-            Ok(DeviceNode { name: c_string(*name)?, host: c_string(format!("/dev/{name}"))? })
-        })
-        .collect()
-}
-
-pub(super) fn links() -> Result<Vec<Link>> {
-    let link = |&(name, target): &(&str, &str)| {
-        Ok(Link { name: c_string(name)?, target: c_string(target)? })
-    };
-    LINKS.iter().map(link).collect()
-}
-
 pub(super) fn kernel_mounts(paths: &[KernelPath], facts: &Facts) -> Result<Vec<KernelMount>> {
     paths
         .iter()
@@ -163,9 +139,15 @@ pub(super) fn kernel_mounts(paths: &[KernelPath], facts: &Facts) -> Result<Vec<K
 }
 
 /// What comes last: the generated files of /etc, then what the bundle asks for.
-pub(super) fn late(bundle: &Bundle, facts: &Facts, files: &[StateFile]) -> Result<Vec<MountPlan>> {
+pub(super) fn late(
+    bundle: &Bundle,
+    facts: &Facts,
+    trusted: bool,
+    files: &[StateFile],
+) -> Result<Vec<MountPlan>> {
     let files = files.iter().map(|file| generated(bundle, facts, file));
-    files.chain(bundle.mounts.iter().map(|mount| asked(mount, facts))).collect()
+    let asked = bundle.mounts.iter().map(|mount| asked(mount, facts, trusted));
+    files.chain(asked).chain(devices::elsewhere(facts)).collect()
 }
 
 fn generated(bundle: &Bundle, facts: &Facts, file: &StateFile) -> Result<MountPlan> {
@@ -182,7 +164,9 @@ fn generated(bundle: &Bundle, facts: &Facts, file: &StateFile) -> Result<MountPl
     })
 }
 
-fn asked(mount: &Mount, facts: &Facts) -> Result<MountPlan> {
+fn asked(mount: &Mount, facts: &Facts, trusted: bool) -> Result<MountPlan> {
+    let bind = matches!(mount.kind, MountKind::Bind { .. });
+    let attributes = if trusted && bind { Attributes::NONE } else { NO_PRIVILEGE };
     let source = match &mount.kind {
         MountKind::Bind { source } => Source::Tree { path: path_string(source)? },
         MountKind::Tmpfs { size, mode } => {
@@ -201,7 +185,7 @@ fn asked(mount: &Mount, facts: &Facts) -> Result<MountPlan> {
         },
         outside: matches!(source, Source::Tree { .. }) && is_range(facts),
         source,
-        attributes: writable(NO_PRIVILEGE, mount.readonly),
+        attributes: writable(attributes, mount.readonly),
         anchor: Anchor::Root,
         target: relative(&mount.destination)?,
         becomes: None,

@@ -41,9 +41,11 @@ pub(crate) struct RootPlan {
     pub(crate) outside: Option<u32>,
 }
 
-/// Set-user-ID programs of the image work only where programs may gain privileges at all.
-const fn attributes(no_new_privileges: bool) -> Attributes {
-    if no_new_privileges { Attributes::NO_SUID.and(Attributes::NO_DEV) } else { Attributes::NO_DEV }
+/// Set-user-ID programs of the image work only where programs may gain privileges at all, and its devices
+/// only where the guest is given the host.
+const fn attributes(no_new_privileges: bool, trusted: bool) -> Attributes {
+    let devices = if trusted { Attributes::NONE } else { Attributes::NO_DEV };
+    if no_new_privileges { Attributes::NO_SUID.and(devices) } else { devices }
 }
 
 /// Off, so that every change is in the upper in the form that layers have.
@@ -58,6 +60,7 @@ impl RootPlan {
         state_dir: &Path,
         ids: IdSource,
         no_new_privileges: bool,
+        trusted: bool,
     ) -> Result<Self> {
         let snapshot = &root.snapshot;
         let mut lowers: Vec<_> =
@@ -88,7 +91,7 @@ impl RootPlan {
             user_attributes,
             volatile,
             data: (data.len() < PAGE).then(|| c_string(data)).transpose()?,
-            attributes: attributes(no_new_privileges),
+            attributes: attributes(no_new_privileges, trusted),
             readonly: root.readonly,
             outside: match ids {
                 IdSource::Range { first } => Some(first),

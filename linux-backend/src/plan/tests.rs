@@ -6,6 +6,7 @@ use silo_layers::{Digest, Lower, Platform, Snapshot};
 use super::*;
 use crate::{
     cgroup::{Controller, Hierarchy},
+    devices::{DeviceList, Given, Id, RULES},
     facts::IdSource,
     sys::Attributes,
 };
@@ -74,9 +75,12 @@ pub(super) fn facts(ids: IdSource) -> Facts {
         ids,
         _lease: None,
         landlock: 0,
+        apparmor: false,
         uptime: Some(Uptime { monotonic: 5000, boottime: 6000 }),
         cgroups: None,
         most_files: Some(4096),
+        given: Vec::new(),
+        permitted: None,
         devices: BTreeMap::new(),
         arguments: Some(Arguments { start: 5, end: 9 }),
         resolv_conf: None,
@@ -161,4 +165,63 @@ fn the_image_has_set_user_id_programs_only_where_privileges_can_be_gained() {
     };
     assert_eq!(attributes(None), Attributes::NO_SUID.and(Attributes::NO_DEV));
     assert_eq!(attributes(Some(false)), Attributes::NO_DEV);
+}
+
+/// A device of root's on the host, which the container is given.
+fn given(guest: &str) -> Given {
+    Given {
+        host: "/dev/fuse".into(),
+        guest: guest.to_owned(),
+        id: Id { block: false, major: 10, minor: 229 },
+        mode: 0o600,
+        owner: (0, 44),
+        access: "rwm".parse().unwrap(),
+    }
+}
+
+#[test]
+fn a_given_device_belongs_to_whom_it_belongs_on_the_host() {
+    let of = |ids| {
+        let facts = Facts { given: vec![given("/dev/deep/fuse")], ..facts(ids) };
+        let mut plan = plan(&bundle(), &facts);
+        let dev = plan.mounts.iter().find(|mount| mount.becomes == Some(Anchor::Dev)).unwrap();
+        let opens = !dev.attributes.contains(Attributes::NO_DEV);
+        (plan.devices.pop().unwrap(), opens, dev.outside)
+    };
+    for (ids, first, outside) in [(HOST, 0, false), (RANGE, 1_000_000_000, true)] {
+        let (device, opens, is_outside) = of(ids);
+        assert_eq!(device.directory.as_deref(), Some(c"deep"));
+        let Node::Made { user, group, .. } = device.node else { panic!("{device:?}") };
+        assert_eq!((user, group), (first, first + 44));
+        assert!(opens && is_outside == outside);
+    }
+    let (device, opens, _) = of(SINGLE);
+    assert!(matches!(device.node, Node::Bound { .. }) && !opens, "{device:?}");
+}
+
+#[test]
+fn a_device_elsewhere_is_the_hosts_node() {
+    let facts = Facts { given: vec![given("/opt/fuse")], ..facts(RANGE) };
+    let plan = plan(&bundle(), &facts);
+    let mount = plan.late_mounts.last().unwrap();
+    assert_eq!((mount.target.as_c_str(), mount.directory), (c"opt/fuse", false));
+    assert_eq!(mount.attributes, BOUND);
+}
+
+#[test]
+fn rules_about_devices_are_lines_of_version_1_or_a_program_of_version_2() {
+    let limits = || Bundle { limits: Limits::default(), ..bundle() };
+    let permitted = Some(DeviceList::of(RULES).unwrap());
+    let mounts = vec![(Controller::Devices, "/cgroup/devices".into())];
+    let legacy = Hierarchy::Legacy { mounts };
+    let facts = Facts { permitted, cgroups: Some(legacy), ..facts(HOST) };
+    let plan_of_1 = plan(&limits(), &facts);
+    let [directory] = &plan_of_1.cgroups[..] else { panic!("{:?}", plan_of_1.cgroups) };
+    assert_eq!(directory.path, Path::new("/cgroup/devices/silo/c0ffee"));
+    assert_eq!(directory.settings.len(), RULES.len());
+    let unified = Hierarchy::Unified { base: "/cgroup".into() };
+    let plan_of_2 = plan(&limits(), &Facts { cgroups: Some(unified), ..facts });
+    let [directory] = &plan_of_2.cgroups[..] else { panic!("{:?}", plan_of_2.cgroups) };
+    assert!(directory.settings.is_empty() && directory.controllers.is_empty());
+    assert_eq!(directory.device_program.last().unwrap().code, 0x95);
 }

@@ -1,6 +1,7 @@
 //! Capabilities (capabilities(7)), and who has which.
 
-use silo_isolation::{Isolation, Security};
+use rustix::thread::CapabilitySet;
+use silo_isolation::{Isolation, Security, Users};
 
 /// A capability.
 #[derive(Debug)]
@@ -98,6 +99,15 @@ impl Set {
         CAPABILITIES.iter().fold(Self::default(), Self::with)
     }
 
+    /// All that this process can give where there is no user namespace, which has them all.
+    fn all_of_own() -> Self {
+        let can_give = |capability: &&Capability| {
+            let number = CapabilitySet::from_bits_retain(1 << capability.number);
+            rustix::thread::capability_is_in_bounding_set(number).unwrap_or(false)
+        };
+        CAPABILITIES.iter().filter(can_give).fold(Self::default(), Self::with)
+    }
+
     const fn with(self, capability: &Capability) -> Self {
         Self(self.0 | 1 << capability.number)
     }
@@ -137,6 +147,11 @@ impl Set {
             [unknown(&security.add_capabilities), unknown(&security.drop_capabilities)].concat();
         if !unknown.is_empty() {
             return Err(unknown);
+        }
+        if security.privileged {
+            // Whatever is dropped, as in Docker.
+            let hosts = super::users(security) == Users::Host;
+            return Ok(if hosts { Self::all_of_own() } else { Self::all() });
         }
         let listed = |names: &[String]| Self::of(names.iter().map(String::as_str));
         let drops_every = security.drop_capabilities.iter().any(|name| is_every(name));

@@ -24,7 +24,10 @@ use paths::{
 pub(crate) use rlimits::RLIMITS;
 pub(crate) use syscalls::{Condition, FIRST_UNKNOWN, SYSCALLS, Verdict};
 
-use crate::seccomp::{self, Filter};
+use crate::{
+    devices::RULES,
+    seccomp::{self, Filter},
+};
 
 /// What holds for one container.
 pub(crate) struct Policy {
@@ -35,6 +38,11 @@ pub(crate) struct Policy {
     pub(crate) no_new_privileges: bool,
     pub(crate) file_systems: Vec<&'static FileSystem>,
     pub(crate) covered: Covered,
+    /// Whether the kernel's file systems can be changed.
+    pub(crate) writable_system: bool,
+    /// Whether devices open, and set-user-id programs work, wherever they are: with all privileges over
+    /// the host there is nothing to keep from the guest.
+    pub(crate) trusted: bool,
 }
 
 /// Paths of the kernel's file systems that are covered.
@@ -70,18 +78,26 @@ impl Policy {
         };
         let capabilities = capabilities(security).map_err(unusable)?;
         let filter = match &security.seccomp {
+            Seccomp::Isolation if security.privileged => None,
             Seccomp::Isolation => Some(seccomp::filter(&calls(isolation, capabilities))),
             Seccomp::Unconfined => None,
             Seccomp::Profile(text) => Some(profile(text, capabilities).map_err(unusable)?),
         };
-        let covered =
-            if security.open_system_paths { Covered::NONE } else { Covered::by(isolation) };
+        let open = security.open_system_paths || security.privileged;
+        let covered = if open { Covered::NONE } else { Covered::by(isolation) };
         Ok(Self {
             capabilities,
             filter,
             no_new_privileges: no_new_privileges(security),
-            file_systems: file_systems(isolation),
+            // Docker's show the most.
+            file_systems: file_systems(if security.privileged {
+                Isolation::Docker
+            } else {
+                isolation
+            }),
             covered,
+            writable_system: security.privileged,
+            trusted: security.privileged && users(security) == Users::Host,
         })
     }
 }
@@ -92,6 +108,10 @@ pub(crate) fn refusals(security: &Security) -> Vec<Refusal> {
         Ok(capabilities) => (capabilities, Vec::new()),
         Err(refusal) => (Capabilities::default(), vec![refusal]),
     };
+    if security.privileged && security.isolation == Isolation::Strict {
+        let why = "the isolation `strict` gives no privilege";
+        refusals.push(Refusal::new("--privileged", why));
+    }
     if let Seccomp::Profile(text) = &security.seccomp {
         refusals.extend(profile(text, capabilities).err());
     }
@@ -110,14 +130,16 @@ fn profile(text: &str, capabilities: Capabilities) -> Result<Filter, Refusal> {
         .map_err(|why| Refusal { what: "the seccomp profile".to_owned(), why })
 }
 
-/// Whose users a container's are. Docker's are the host's, where it may do that.
+/// Whose users a container's are. Docker's are the host's, where it may do that, and privileges are those
+/// over the host.
 pub(crate) fn users(security: &Security) -> Users {
-    let docker = security.isolation == Isolation::Docker && is_privileged();
-    security.users.unwrap_or(if docker { Users::Host } else { Users::Own })
+    let asks = security.isolation == Isolation::Docker || security.privileged;
+    security.users.unwrap_or(if asks && is_privileged() { Users::Host } else { Users::Own })
 }
 
 fn no_new_privileges(security: &Security) -> bool {
-    security.no_new_privileges.unwrap_or(security.isolation != Isolation::Docker)
+    let gains = security.isolation == Isolation::Docker || security.privileged;
+    security.no_new_privileges.unwrap_or(!gains)
 }
 
 fn file_systems(isolation: Isolation) -> Vec<&'static FileSystem> {
@@ -189,6 +211,9 @@ pub struct Defaults {
     pub readonly_paths: Vec<&'static str>,
     /// Device nodes in /dev.
     pub devices: Vec<&'static str>,
+    /// Devices that may be used where rules about them hold, as lines of `devices.allow`
+    /// (cgroup-v1/devices.rst).
+    pub device_rules: Vec<String>,
     /// What is mounted over the image.
     pub mounts: Vec<Mounted>,
     /// What of sysfs is shown, where not all or nothing is.
@@ -240,6 +265,7 @@ pub fn defaults(isolation: Isolation) -> Defaults {
         masked_paths: full(covered.masked),
         readonly_paths: full(covered.read_only),
         devices: DEVICES.to_vec(),
+        device_rules: RULES.iter().filter(|rule| rule.allow).map(ToString::to_string).collect(),
         mounts: file_systems(isolation).into_iter().map(FileSystem::describe).collect(),
         sysfs_parts: match isolation {
             Isolation::Default => SYSFS_PARTS.to_vec(),

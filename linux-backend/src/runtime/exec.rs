@@ -128,6 +128,7 @@ fn join(
         streams: console.size().map_or(Streams::Inherited, Streams::Terminal),
         first: first.as_fd(),
         namespaces: ThreadNameSpaceType::from_bits_retain(namespaces.0),
+        processes: None,
         cgroups: &cgroups,
         helpers_end: &helpers_end,
         end: &end,

@@ -61,6 +61,7 @@ pub(super) fn plan(process: &Process, around: &Circumstances<'_>) -> Result<Proc
         no_new_privileges: process.no_new_privileges().unwrap_or(false),
         umask: user.umask().unwrap_or(UMASK),
         first_closed: 3 + around.preserved,
+        apparmor: None,
         limits: process.rlimits().iter().flatten().map(limit).collect(),
         init: None,
         oom_score_adj: process.oom_score_adj().map(|score| score.to_string()),

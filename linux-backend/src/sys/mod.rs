@@ -3,6 +3,7 @@
 //! This is the one place in the crate with `unsafe`. Nothing here allocates, locks or panics
 //! but [`Strings::new`] and [`fork()`], so all else may be called between clone and exec.
 
+mod bpf;
 mod fork;
 mod init;
 mod landlock;
@@ -11,6 +12,7 @@ mod mount;
 mod process;
 mod seccomp;
 
+pub(crate) use bpf::{BpfInstruction, guard_devices};
 pub(crate) use fork::{Streams, fork};
 pub(crate) use init::{SIGCHLD, block_signals, close_all, fork_plainly, kill, wait_for_signal};
 pub(crate) use landlock::{Ruleset, landlock_version, permit_beneath, restrict_self};

@@ -14,6 +14,7 @@ use super::check;
 pub(crate) struct Attributes(pub(crate) u32);
 
 impl Attributes {
+    pub(crate) const NONE: Self = Self(0);
     pub(crate) const READ_ONLY: Self = Self(0x1);
     pub(crate) const NO_SUID: Self = Self(0x2);
     pub(crate) const NO_DEV: Self = Self(0x4);

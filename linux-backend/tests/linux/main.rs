@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod conformance;
+mod devices;
 mod exec;
 mod init;
 mod isolation;

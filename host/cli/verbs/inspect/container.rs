@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use silo_engine::{Status, Summary};
 use silo_isolation::{
-    Ceiling, Limits, Mount, MountKind, Network, Seccomp, Security, Throttle, Ulimit, Users,
+    AppArmor, Ceiling, Device, Limits, Mount, MountKind, Network, Seccomp, Security, Throttle,
+    Ulimit, Users,
 };
 
 /// Docker's time for what has not happened.
@@ -90,7 +91,9 @@ fn host_config(summary: &Summary) -> Value {
         "Isolation": security.isolation.name(),
         "AutoRemove": container.auto_remove,
         "ReadonlyRootfs": bundle.root.readonly,
-        "Privileged": false,
+        "Privileged": security.privileged,
+        "Devices": security.devices.iter().map(device).collect::<Vec<_>>(),
+        "DeviceCgroupRules": device_rules(security),
         "Sysctls": bundle.sysctls,
         "Init": bundle.init,
     });
@@ -136,6 +139,18 @@ fn ulimit(limit: &Ulimit) -> Value {
     json!({ "Name": limit.resource.name(), "Soft": number(limit.soft), "Hard": number(limit.hard) })
 }
 
+fn device(device: &Device) -> Value {
+    json!({
+        "PathOnHost": device.source,
+        "PathInContainer": device.destination,
+        "CgroupPermissions": device.access.to_string(),
+    })
+}
+
+fn device_rules(security: &Security) -> Vec<String> {
+    security.device_rules.iter().map(ToString::to_string).collect()
+}
+
 fn mount(mount: &Mount) -> Value {
     let (kind, source) = match &mount.kind {
         MountKind::Bind { source } => ("bind", source.display().to_string()),
@@ -170,5 +185,9 @@ fn security_options(security: &Security) -> Vec<String> {
         Seccomp::Profile(text) => Some(format!("seccomp={text}")),
     };
     let paths = security.open_system_paths.then(|| "systempaths=unconfined".to_owned());
-    [no_new_privileges, seccomp, paths].into_iter().flatten().collect()
+    let apparmor = security.apparmor.as_ref().map(|apparmor| match apparmor {
+        AppArmor::Unconfined => "apparmor=unconfined".to_owned(),
+        AppArmor::Profile(name) => format!("apparmor={name}"),
+    });
+    [no_new_privileges, seccomp, paths, apparmor].into_iter().flatten().collect()
 }

@@ -5,7 +5,7 @@ mod users;
 use std::{collections::BTreeSet, path::PathBuf};
 
 use oci_spec::image::Config;
-use silo_isolation::{Bundle, Isolation, Mount, Process, Root, Users};
+use silo_isolation::{Bundle, Device, Isolation, Mount, Process, Root, Security, Users};
 use silo_layers::{Image, Platform, Snapshot};
 
 pub(crate) use self::users::Accounts;
@@ -40,7 +40,7 @@ pub(crate) fn build(
         hostname,
         mounts: options.mounts.iter().map(mount).collect::<Result<_>>()?,
         network: options.network,
-        security: options.security.clone(),
+        security: security(&options.security)?,
         limits: options.limits.clone(),
         sysctls: options.sysctls.clone(),
         init: options.init,
@@ -203,6 +203,19 @@ fn mount(mount: &Mount) -> Result<Mount> {
     Ok(Mount { destination, ..mount.clone() })
 }
 
+fn security(asked: &Security) -> Result<Security> {
+    let device = |device: &Device| {
+        let destination = guest_path("--device", &device.destination)?;
+        if destination == "/" {
+            let why = "a device has a place of its own inside";
+            return Err(Error::invalid("--device", &device.destination, why));
+        }
+        Ok(Device { destination, ..device.clone() })
+    };
+    let devices = asked.devices.iter().map(device).collect::<Result<_>>()?;
+    Ok(Security { devices, ..asked.clone() })
+}
+
 /// An absolute path inside the guest, without `.` and `..`.
 fn guest_path(what: &'static str, path: &str) -> Result<String> {
     if !path.starts_with('/') {
@@ -233,6 +246,13 @@ fn validate(bundle: &Bundle) -> Result<()> {
         if !seen.insert(&mount.destination) {
             let why = "two mounts have the same place";
             return Err(Error::invalid("mount", &mount.destination, why));
+        }
+    }
+    for device in &bundle.security.devices {
+        no_nul("--device", &device.destination)?;
+        if !seen.insert(&device.destination) {
+            let why = "two devices, or a device and a mount, have the same place";
+            return Err(Error::invalid("--device", &device.destination, why));
         }
     }
     for (name, value) in &bundle.sysctls {
