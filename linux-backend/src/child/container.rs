@@ -27,6 +27,8 @@ pub(crate) struct Container<'a> {
     pub(crate) streams: Streams<'a>,
     /// `tasks` of each cgroup v1 directory, open for writing.
     pub(crate) cgroups: &'a [OwnedFd],
+    /// The host's /proc, where a security module is to be told of the program.
+    pub(crate) processes: Option<BorrowedFd<'a>>,
     pub(crate) gate: &'a Gate,
     pub(crate) end: &'a ChildEnd,
     pub(crate) parents_end: &'a Setup,
@@ -76,7 +78,14 @@ impl Container<'_> {
             sys::set_personality(personality).at(Step::SetPersonality, 0)?;
         }
         let life = process::Life::Apart;
-        process::prepare(&plan.process, self.streams, terminal.as_ref(), &directory, None, life)?;
+        process::prepare(
+            &plan.process,
+            self.streams,
+            terminal.as_ref(),
+            &directory,
+            self.processes,
+            life,
+        )?;
         if self.inside.is_none() {
             find(&plan.process.program)?;
         }

@@ -20,6 +20,7 @@ use super::{
     translate::Around,
 };
 use crate::{
+    backend::open_processes,
     child::{Container, Entering, Streams},
     protocol::{self, Gate, Setup},
     record::start_time,
@@ -181,8 +182,10 @@ impl Making {
         };
         let connect = || Error::step("connect to the container");
         let (setup, end) = protocol::connect().map_err(connect())?;
+        let processes = open_processes(&plan.process)?;
         let container = Container {
             plan,
+            processes: processes.as_ref().map(|directory| directory.as_fd()),
             streams: size.map_or(Streams::Inherited, Streams::Terminal),
             cgroups: &tasks,
             gate: &gate,

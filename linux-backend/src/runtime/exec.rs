@@ -18,6 +18,7 @@ use super::{
     record::{Directory, Record, Status, replace},
 };
 use crate::{
+    backend::open_processes,
     child::{Joining, Streams},
     plan::Namespaces,
     protocol,
@@ -123,12 +124,13 @@ fn join(
     let connect = || Error::step("connect to the container");
     let (setup, end) = protocol::connect().map_err(connect())?;
     let (helping, helpers_end) = protocol::connect_helper().map_err(connect())?;
+    let processes = open_processes(&plan)?;
     let joining = Joining {
         plan: &plan,
         streams: console.size().map_or(Streams::Inherited, Streams::Terminal),
         first: first.as_fd(),
         namespaces: ThreadNameSpaceType::from_bits_retain(namespaces.0),
-        processes: None,
+        processes: processes.as_ref().map(|directory| directory.as_fd()),
         cgroups: &cgroups,
         helpers_end: &helpers_end,
         end: &end,
@@ -138,7 +140,7 @@ fn join(
         .map_err(Error::step("clone a helper to enter the container"))?;
     // Until it has ended, the helper uses this process's descriptors: none may be closed.
     super::wait(helper.pidfd.as_fd())?;
-    drop((helpers_end, end, cgroups));
+    drop((helpers_end, end, cgroups, processes));
     let explain = Explain(Subject::Process(&plan));
     let pidfd = sys::adopt(helping.made().map_err(|broken| explain.broken(broken))?);
     let process = Ending(Some(Cloned { pid: 0, pidfd }));

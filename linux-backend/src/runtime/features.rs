@@ -37,7 +37,7 @@ pub fn features() -> Value {
                 "knownFlags": [],
                 "supportedFlags": [],
             },
-            "apparmor": { "enabled": false },
+            "apparmor": { "enabled": true },
             "selinux": { "enabled": false },
             "intelRdt": { "enabled": false },
             "mountExtensions": { "idmap": { "enabled": false } },

@@ -13,6 +13,7 @@ use rustix::{
 
 use super::{Error, Result, text::relative};
 use crate::{
+    facts::has_apparmor,
     plan::{Capabilities, Identity, ProcessLimit, ProcessPlan, Program},
     policy::{self, UMASK},
     seccomp::{self, Filter},
@@ -61,7 +62,7 @@ pub(super) fn plan(process: &Process, around: &Circumstances<'_>) -> Result<Proc
         no_new_privileges: process.no_new_privileges().unwrap_or(false),
         umask: user.umask().unwrap_or(UMASK),
         first_closed: 3 + around.preserved,
-        apparmor: None,
+        apparmor: apparmor(process)?,
         limits: process.rlimits().iter().flatten().map(limit).collect(),
         init: None,
         oom_score_adj: process.oom_score_adj().map(|score| score.to_string()),
@@ -71,7 +72,6 @@ pub(super) fn plan(process: &Process, around: &Circumstances<'_>) -> Result<Proc
 fn refuse_what_is_not_set(process: &Process) -> Result<()> {
     let is_named = |name: &Option<String>| name.as_ref().is_some_and(|name| !name.is_empty());
     let wanted = [
-        ("process.apparmorProfile", is_named(process.apparmor_profile())),
         ("process.selinuxLabel", is_named(process.selinux_label())),
         ("process.ioPriority", process.io_priority().is_some()),
         ("process.scheduler", process.scheduler().is_some()),
@@ -80,6 +80,18 @@ fn refuse_what_is_not_set(process: &Process) -> Result<()> {
     match wanted.into_iter().find(|(_, wanted)| *wanted) {
         Some((property, _)) => Err(Error::config(property, "this runtime does not set it")),
         None => Ok(()),
+    }
+}
+
+/// What `AppArmor` is told of the program.
+fn apparmor(process: &Process) -> Result<Option<String>> {
+    match process.apparmor_profile().as_deref().filter(|profile| !profile.is_empty()) {
+        None => Ok(None),
+        Some(profile) if has_apparmor() => Ok(Some(format!("exec {profile}"))),
+        Some(_) => {
+            let why = "this kernel has no AppArmor, or it is off";
+            Err(Error::config("process.apparmorProfile", why))
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A container's cgroups: made, limited, frozen and removed. No more than its own directories is
 //! written, and in version 2, to give them their controllers, `cgroup.subtree_control` above.
 
+mod devices;
 mod place;
 mod settings;
 mod stats;
@@ -18,6 +19,7 @@ use oci_spec::runtime::LinuxResources;
 pub(crate) use place::{Hierarchy, Place};
 use serde::{Deserialize, Serialize};
 use settings::Setting;
+use silo_layers::tree::is_privileged;
 
 use super::{Error, Result};
 
@@ -75,6 +77,11 @@ impl Cgroups {
         let mut wanted =
             if only_unified { settings::unified(resources)? } else { settings::legacy(resources) };
         wanted.extend(settings::named(resources)?);
+        let rules = resources.devices().as_deref().unwrap_or_default();
+        // In a user namespace no rule can be set, and none is needed: no device can be made.
+        if !rules.is_empty() && is_privileged() {
+            self.limit_devices(rules)?;
+        }
         // A limit of memory that is above the one of memory and swap is refused as long as that
         // is as it was, and one of these after the other is right in either order.
         let mut again = Vec::new();
