@@ -180,5 +180,5 @@ impl Exec {
 fn read(file: &PathBuf) -> Result<spec::Process> {
     let failed = || format!("cannot read {} as a process", file.display());
     let bytes = fs::read(file).map_err(|source| Failure::caused(failed(), source))?;
-    serde_json::from_slice(&bytes).map_err(|source| Failure::caused(failed(), source))
+    silo_linux::runtime::process_of(&bytes).map_err(|source| Failure::caused(failed(), source))
 }

@@ -84,7 +84,11 @@ enum Verb {
 #[derive(Debug, Parser)]
 #[command(name = "silo-runtime", about, max_term_width = 100, version = VERSION)]
 #[command(arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(disable_version_flag = true)]
 struct CommandLine {
+    /// Print the version
+    #[arg(short = 'v', long, action = clap::ArgAction::Version)]
+    version: (),
     #[command(flatten)]
     runtime: RuntimeArgs,
 }

@@ -12,7 +12,8 @@ use rustix::{
 };
 
 use super::{
-    Streams, container_root, fail, hooks, join_cgroups, process, raise_loopback, resources, write,
+    Streams, container_root, fail, hooks, join_cgroups, priorities, process, raise_loopback,
+    resources, write,
 };
 use crate::{
     plan::Program,
@@ -47,6 +48,7 @@ impl Container<'_> {
     fn set_up(&self) -> Result<(), Failure> {
         let plan = self.plan;
         join_cgroups(self.cgroups)?;
+        priorities::stay_on(plan.process.priorities.joined.as_ref())?;
         sys::unshare(plan.unshared.0).at(Step::Unshare, 0)?;
         // As long as this process has the ids of its parent, whose files in /proc these are.
         if let Some(clocks) = &plan.clocks {

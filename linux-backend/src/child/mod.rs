@@ -9,6 +9,7 @@ mod container_root;
 mod devices;
 mod hooks;
 mod init;
+mod priorities;
 mod process;
 mod resources;
 mod root;
@@ -132,7 +133,9 @@ impl Joining<'_> {
         resources::set_oom_score(self.plan.oom_score_adj.as_deref())?;
         // No process of the sandbox may look into this one, which is still the engine.
         process::hide().at(Step::JoinNamespaces, 1)?;
+        priorities::stay_on(self.plan.priorities.joining.as_ref())?;
         join_cgroups(self.cgroups)?;
+        priorities::stay_on(self.plan.priorities.joined.as_ref())?;
         // As long as this process may: the one that it clones has them, too.
         resources::raise(&self.plan.limits)?;
         rustix::thread::move_into_thread_name_spaces(self.first, self.namespaces)

@@ -17,7 +17,7 @@ use rustix::{
 use silo_isolation::TerminalSize;
 
 use super::{
-    init, resources,
+    init, priorities, resources,
     root::{attach, clone_tree},
     target::{self, Kind},
 };
@@ -171,6 +171,7 @@ pub(super) fn prepare(
     rustix::process::umask(Mode::from_raw_mode(plan.umask));
     rustix::process::fchdir(directory).at(Step::WorkingDirectory, 1)?;
     // Before what may raise them is given up.
+    priorities::take(&plan.priorities)?;
     resources::limit(&plan.limits)?;
     // As long as every path is within reach.
     let rules = plan.landlock.as_ref().map(make_rules).transpose()?;

@@ -7,6 +7,7 @@ mod devices;
 mod identity;
 mod landlock;
 mod mounts;
+mod priorities;
 mod program;
 mod resources;
 mod root;
@@ -19,6 +20,7 @@ pub(crate) use devices::{BOUND, DeviceNode, Link, Node};
 pub(crate) use identity::{Capabilities, Identity};
 pub(crate) use landlock::Landlock;
 pub(crate) use mounts::{KernelMount, MountPlan, Source, is_root};
+pub(crate) use priorities::Priorities;
 pub(crate) use program::Program;
 pub(crate) use resources::{ProcessLimit, Sysctl, kernel_setting, kernels, sysctl_path};
 pub(crate) use root::RootPlan;
@@ -94,6 +96,7 @@ pub(crate) struct ProcessPlan {
     pub(crate) limits: Vec<ProcessLimit>,
     /// That the program runs below an init process, and what that is to cover.
     pub(crate) init: Option<Arguments>,
+    pub(crate) priorities: Priorities,
     /// What goes into `/proc/self/oom_score_adj`.
     pub(crate) oom_score_adj: Option<String>,
 }
@@ -249,6 +252,7 @@ impl ProcessPlan {
             apparmor: apparmor(bundle, facts),
             limits: resources::process_limits(&bundle.limits, facts),
             init: None,
+            priorities: Priorities::default(),
             oom_score_adj: bundle.limits.oom_score_adj.map(|score| score.to_string()),
         })
     }

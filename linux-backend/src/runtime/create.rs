@@ -6,8 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{self as spec, Spec};
 use rustix::fs::{Mode, OFlags};
+use serde_json::Value;
 use silo_isolation::TerminalSize;
 
 use super::{
@@ -120,17 +121,42 @@ impl Runtime {
 /// Reads a configuration.
 pub(super) fn load(path: &Path) -> Result<Spec> {
     let bytes = fs::read(path).map_err(Error::file("read", path))?;
-    let spec: Spec = serde_json::from_slice(&bytes).map_err(|source| Error::Json {
+    let json = |source| Error::Json {
         what: "a configuration of the OCI runtime specification",
         path: path.to_owned(),
         source,
-    })?;
+    };
+    let mut value: Value = serde_json::from_slice(&bytes).map_err(json)?;
+    if let Some(process) = value.get_mut("process") {
+        leave_unknown_capabilities_out(process);
+    }
+    let spec: Spec = serde_json::from_value(value).map_err(json)?;
     let version = spec.version();
     if version.split('.').next() != Some("1") {
         let why = format!("`{version}` is none that this runtime knows: those are 1.x");
         return Err(Error::config("ociVersion", why));
     }
     Ok(spec)
+}
+
+/// A process as `exec` reads it from a file.
+pub fn process_of(json: &[u8]) -> Result<spec::Process, serde_json::Error> {
+    let mut value = serde_json::from_slice(json)?;
+    leave_unknown_capabilities_out(&mut value);
+    serde_json::from_value(value)
+}
+
+/// A capability that no kernel has can be had by nobody: a configuration that was made for a newer
+/// kernel names some (as runc, which warns of them).
+fn leave_unknown_capabilities_out(process: &mut Value) {
+    let sets = process.get_mut("capabilities").and_then(Value::as_object_mut);
+    for set in sets.into_iter().flat_map(serde_json::Map::values_mut) {
+        if let Some(names) = set.as_array_mut() {
+            let is_known =
+                |name: &Value| serde_json::from_value::<spec::Capability>(name.clone()).is_ok();
+            names.retain(is_known);
+        }
+    }
 }
 
 /// A container that is being made. What there is of it goes with this.

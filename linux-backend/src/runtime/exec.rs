@@ -117,6 +117,7 @@ fn join(
         seccomp: linux.and_then(|linux| linux.seccomp().as_ref()),
         other_users: namespaces.contains(Namespaces::USER),
         sets_groups: sets_groups(record.pid),
+        further: true,
         preserved,
     };
     let plan = process::plan(process, &circumstances)?;

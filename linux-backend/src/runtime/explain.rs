@@ -86,6 +86,12 @@ impl Explain<'_> {
             Step::AttachMount => {
                 format!("mount {}", mount.map_or_else(String::new, |mount| shown(&mount.target)))
             }
+            Step::MapMountIds => {
+                let place = mount.map_or_else(String::new, |mount| shown(&mount.target));
+                format!(
+                    "map the ids of the files of {place}, which its file system may not know how to"
+                )
+            }
             Step::CopyUp => {
                 let place = mount.map_or_else(String::new, |mount| shown(&mount.target));
                 format!("copy what is in {place} into its tmpfs")

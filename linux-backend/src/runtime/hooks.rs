@@ -45,9 +45,12 @@ fn run_one(hook: &Hook, state: &State) -> std::io::Result<Result<(), String>> {
     if let Some(name) = args.first() {
         command.arg0(name);
     }
-    command.args(args.iter().skip(1)).env_clear();
-    let variables = hook.env().iter().flatten().filter_map(|variable| variable.split_once('='));
-    command.envs(variables);
+    command.args(args.iter().skip(1));
+    // One that says nothing of its environment has this process's, as under runc.
+    if let Some(env) = hook.env() {
+        let variables = env.iter().filter_map(|variable| variable.split_once('='));
+        command.env_clear().envs(variables);
+    }
     let input = input(state)?;
     let mut child =
         command.stdin(Stdio::from(input)).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;

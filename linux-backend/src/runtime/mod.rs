@@ -26,6 +26,7 @@ mod mounts;
 mod namespaces;
 mod outside;
 mod plan;
+mod priorities;
 mod process;
 mod record;
 mod seal;
@@ -43,14 +44,14 @@ use std::{
 use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus};
 use silo_isolation::{ExitStatus, Signal, Terminal};
 
-pub use create::{CreateOptions, Made};
+pub use create::{CreateOptions, Made, process_of};
 pub use error::{Error, Result};
 pub use exec::{ExecOptions, Joined};
 pub use features::{default_spec, features};
 pub use oci_spec::runtime as spec;
 pub(crate) use plan::{
-    ContainerPlan, DevicePlan, HookPlan, JoinedNamespace, LinkPlan, MountPlan, MountSource,
-    RootDirectory,
+    ContainerPlan, DevicePlan, HookPlan, JoinedNamespace, LinkPlan, MountIds, MountPlan,
+    MountSource, RootDirectory,
 };
 pub use record::{State, Status};
 pub use seal::seal;

@@ -11,9 +11,10 @@ use oci_spec::runtime::Mount;
 use rustix::fs::{Dir, Mode, OFlags, ResolveFlags};
 
 use super::{
-    Error, LinkPlan, MountPlan, MountSource, Result,
+    Error, LinkPlan, MountIds, MountPlan, MountSource, Result,
     cgroups::Place,
     mount_options::Options,
+    namespaces,
     text::{c_path, c_text},
 };
 use crate::sys::{Attributes, MountChange};
@@ -75,9 +76,7 @@ impl Planned {
         if destination.as_os_str().is_empty() {
             return Err(wrong("there is the root".to_owned()));
         }
-        if options.id_mapped.is_some() || mount.uid_mappings().is_some() {
-            return Err(wrong("ids of a mount are not mapped by this runtime".to_owned()));
-        }
+        let ids = ids(mount, &options, bind, wrong)?;
         if !bind && (kind == "cgroup" || kind == "cgroup2") {
             return self.add_cgroups(&destination, &options, around);
         }
@@ -99,7 +98,9 @@ impl Planned {
             let why = "what the image has there cannot be copied for other users (tmpcopyup)";
             return Err(wrong(why.to_owned()));
         }
-        let outside = copy_up || around.outside && matches!(source, MountSource::Tree { .. });
+        let outside = copy_up
+            || ids.is_some()
+            || around.outside && matches!(source, MountSource::Tree { .. });
         self.mounts.push(MountPlan {
             source,
             target,
@@ -110,6 +111,7 @@ impl Planned {
             change: options.change,
             recursive: options.recursive,
             outside,
+            ids,
         });
         Ok(())
     }
@@ -132,6 +134,7 @@ impl Planned {
                 change,
                 recursive: MountChange::default(),
                 outside: false,
+                ids: None,
             });
             Ok(())
         };
@@ -183,6 +186,29 @@ impl Planned {
         }
         Ok(())
     }
+}
+
+/// How ids are to be mapped: by the mount's own maps, or with an option alone as the container's are.
+fn ids(
+    mount: &Mount,
+    options: &Options,
+    bind: bool,
+    wrong: impl Fn(String) -> Error,
+) -> Result<Option<MountIds>> {
+    let maps = match (mount.uid_mappings(), mount.gid_mappings()) {
+        (None, None) if options.id_mapped.is_none() => return Ok(None),
+        (None, None) => Vec::new(),
+        (Some(users), Some(groups)) => {
+            vec![namespaces::id_map("uid_map", users), namespaces::id_map("gid_map", groups)]
+        }
+        _ => {
+            return Err(wrong("ids of users are mapped and those of groups not, or so".to_owned()));
+        }
+    };
+    if !bind {
+        return Err(wrong("ids are mapped of what is bound, and of nothing else".to_owned()));
+    }
+    Ok(Some(MountIds { maps, recursive: options.id_mapped.unwrap_or(false) }))
 }
 
 /// Whether there is something in a directory of the root.

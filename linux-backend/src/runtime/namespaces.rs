@@ -88,10 +88,7 @@ pub(super) fn id_maps(linux: &Linux, wanted: &Wanted, privileged: bool) -> Resul
         if mappings.is_empty() {
             return Err(Error::config(property, "a new user namespace takes at least one mapping"));
         }
-        let line = |mapping: &LinuxIdMapping| {
-            format!("{} {} {}\n", mapping.container_id(), mapping.host_id(), mapping.size())
-        };
-        Ok(IdMap { file, content: mappings.iter().map(line).collect() })
+        Ok(id_map(file, mappings))
     };
     let denied = IdMap { file: "setgroups", content: "deny".to_owned() };
     let maps = [
@@ -99,6 +96,14 @@ pub(super) fn id_maps(linux: &Linux, wanted: &Wanted, privileged: bool) -> Resul
         map("gid_map", "linux.gidMappings", linux.gid_mappings())?,
     ];
     Ok((!privileged).then_some(denied).into_iter().chain(maps).collect())
+}
+
+/// A file of /proc/PID that takes `mappings`.
+pub(super) fn id_map(file: &'static str, mappings: &[LinuxIdMapping]) -> IdMap {
+    let line = |mapping: &LinuxIdMapping| {
+        format!("{} {} {}\n", mapping.container_id(), mapping.host_id(), mapping.size())
+    };
+    IdMap { file, content: mappings.iter().map(line).collect() }
 }
 
 /// What `/proc/PID/timens_offsets` takes.

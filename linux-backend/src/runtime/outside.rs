@@ -11,14 +11,16 @@ use rustix::{
     io::Errno,
     mount::OpenTreeFlags,
     process::Pid,
+    time::Timespec,
 };
 use silo_layers::copy::{CopyIn, CopyOut, GuestFiles as _, LiveTree, Source};
 
-use super::{ContainerPlan, MountPlan};
+use super::{ContainerPlan, MountIds, MountPlan};
 use crate::{
     child::{clone_tree, open_bundle_source},
+    plan::{IdMap, Namespaces},
     protocol::{At as _, Broken, Failure, Setup, Step},
-    sys::{self, MountChange},
+    sys::{self, Attributes, Cloned, MountChange, Where},
 };
 
 /// `MS_PRIVATE` of mount(2).
@@ -46,9 +48,55 @@ pub(super) fn help(plan: &ContainerPlan, pid: i32, setup: &Setup) -> Result<(), 
                 .at(Step::CopyUp, index)
                 .map_err(Broken::Failed)?;
         }
+        if let Some(ids) = &mount.ids {
+            map_files(ids, &opened, pid).at(Step::MapMountIds, index).map_err(Broken::Failed)?;
+        }
         give(&opened, index, setup)?;
     }
     Ok(())
+}
+
+/// Maps the ids of a mount's files: as those of the container `pid`, or by maps of its own.
+fn map_files(ids: &MountIds, mount: &OwnedFd, pid: i32) -> Result<(), Errno> {
+    let own;
+    let users = if ids.maps.is_empty() {
+        open_users(pid)?
+    } else {
+        own = Users::with(&ids.maps)?;
+        open_users(own.0.pid)?
+    };
+    sys::map_ids(mount.as_fd(), Attributes::default(), ids.recursive, users.as_fd())
+}
+
+fn open_users(pid: i32) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    rustix::fs::open(format!("/proc/{pid}/ns/user"), flags, Mode::empty())
+}
+
+/// A process in a user namespace with maps of its own, which is what a mount takes them from. It does
+/// nothing, and ends with this.
+struct Users(Cloned);
+
+impl Users {
+    fn with(maps: &[IdMap]) -> Result<Self, Errno> {
+        let place = Where::Child { namespaces: Namespaces::USER.0, cgroup: None };
+        let sleep = || loop {
+            let _ = rustix::thread::nanosleep(&Timespec { tv_sec: i64::MAX, tv_nsec: 0 });
+        };
+        let users = Self(sys::clone(place, sleep)?);
+        for map in maps {
+            write(users.0.pid, map.file, &map.content)?;
+        }
+        Ok(users)
+    }
+}
+
+impl Drop for Users {
+    fn drop(&mut self) {
+        // It is this process's own, and ends whatever becomes of it.
+        let _ = sys::send_signal(self.0.pidfd.as_fd(), 9);
+        let _ = super::wait(self.0.pidfd.as_fd());
+    }
 }
 
 /// Has the new file system `mount` begin with what its place in the root holds.

@@ -98,6 +98,17 @@ pub(crate) struct MountPlan {
     pub(crate) recursive: MountChange,
     /// Whether the parent opens it.
     pub(crate) outside: bool,
+    /// How the ids of its files are mapped (`mount_setattr(2)`).
+    pub(crate) ids: Option<MountIds>,
+}
+
+/// How the ids of a mount's files are mapped.
+#[derive(Debug)]
+pub(crate) struct MountIds {
+    /// As a user namespace with these maps has its own; those of the container where there are none.
+    pub(crate) maps: Vec<IdMap>,
+    /// And of what is mounted in it.
+    pub(crate) recursive: bool,
 }
 
 /// What a mount shows.

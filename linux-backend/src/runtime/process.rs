@@ -11,7 +11,7 @@ use rustix::{
     thread::CapabilitySet,
 };
 
-use super::{Error, Result, text::relative};
+use super::{Error, Result, priorities::priorities, text::relative};
 use crate::{
     facts::has_apparmor,
     plan::{Capabilities, Identity, ProcessLimit, ProcessPlan, Program},
@@ -29,6 +29,8 @@ pub(super) struct Circumstances<'a> {
     pub(super) other_users: bool,
     /// Whether it may change its groups.
     pub(super) sets_groups: bool,
+    /// Whether it is one beside the first.
+    pub(super) further: bool,
     /// How many descriptors from 3 on the program gets.
     pub(super) preserved: u32,
 }
@@ -65,18 +67,14 @@ pub(super) fn plan(process: &Process, around: &Circumstances<'_>) -> Result<Proc
         apparmor: apparmor(process)?,
         limits: process.rlimits().iter().flatten().map(limit).collect(),
         init: None,
+        priorities: priorities(process, around.further)?,
         oom_score_adj: process.oom_score_adj().map(|score| score.to_string()),
     })
 }
 
 fn refuse_what_is_not_set(process: &Process) -> Result<()> {
     let is_named = |name: &Option<String>| name.as_ref().is_some_and(|name| !name.is_empty());
-    let wanted = [
-        ("process.selinuxLabel", is_named(process.selinux_label())),
-        ("process.ioPriority", process.io_priority().is_some()),
-        ("process.scheduler", process.scheduler().is_some()),
-        ("process.execCPUAffinity", process.exec_cpu_affinity().is_some()),
-    ];
+    let wanted = [("process.selinuxLabel", is_named(process.selinux_label()))];
     match wanted.into_iter().find(|(_, wanted)| *wanted) {
         Some((property, _)) => Err(Error::config(property, "this runtime does not set it")),
         None => Ok(()),
@@ -115,6 +113,8 @@ fn identity(process: &Process, around: &Circumstances<'_>) -> Result<Identity> {
         CapabilitySet::from_bits_retain(set.0) & most
     };
     let of = process.capabilities().as_ref();
+    let permitted = set(of.and_then(|of| of.permitted().as_ref()));
+    let inheritable = set(of.and_then(|of| of.inheritable().as_ref()));
     Ok(Identity {
         owner: (Uid::ROOT, Gid::ROOT),
         user: Uid::from_raw(user.uid()),
@@ -122,10 +122,11 @@ fn identity(process: &Process, around: &Circumstances<'_>) -> Result<Identity> {
         groups: around.sets_groups.then(|| groups.into_iter().map(Gid::from_raw).collect()),
         bounding: set(of.and_then(|of| of.bounding().as_ref())),
         capabilities: Capabilities {
-            effective: set(of.and_then(|of| of.effective().as_ref())),
-            permitted: set(of.and_then(|of| of.permitted().as_ref())),
-            inheritable: set(of.and_then(|of| of.inheritable().as_ref())),
-            ambient: set(of.and_then(|of| of.ambient().as_ref())),
+            effective: set(of.and_then(|of| of.effective().as_ref())) & permitted,
+            permitted,
+            inheritable,
+            // No other can be ambient (capabilities(7)).
+            ambient: set(of.and_then(|of| of.ambient().as_ref())) & permitted & inheritable,
         },
     })
 }

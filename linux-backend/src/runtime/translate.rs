@@ -68,6 +68,7 @@ impl ContainerPlan {
             seccomp: linux.seccomp().as_ref(),
             other_users,
             sets_groups: around.privileged || !new_users,
+            further: false,
             preserved: around.preserved,
         };
         let (namespaces, unshared) = wanted.split();
@@ -95,8 +96,14 @@ impl ContainerPlan {
             sealed: planned.sealed,
             masked: paths(linux.masked_paths())?,
             read_only: paths(linux.readonly_paths())?,
-            create_hooks: self::hooks(hooks.and_then(|hooks| hooks.create_container().as_ref()))?,
-            start_hooks: self::hooks(hooks.and_then(|hooks| hooks.start_container().as_ref()))?,
+            create_hooks: self::hooks(
+                hooks.and_then(|hooks| hooks.create_container().as_ref()),
+                &[],
+            )?,
+            start_hooks: self::hooks(
+                hooks.and_then(|hooks| hooks.start_container().as_ref()),
+                process.env().as_deref().unwrap_or_default(),
+            )?,
             hostname: uts(spec.hostname().as_ref(), "hostname", &wanted)?,
             domain_name: uts(spec.domainname().as_ref(), "domainname", &wanted)?,
             loopback: wanted.new.contains(Namespaces::NETWORK),
@@ -210,11 +217,12 @@ fn uts(name: Option<&String>, property: &str, wanted: &Wanted) -> Result<Option<
     Ok(name.cloned())
 }
 
-pub(super) fn hooks(hooks: Option<&Vec<Hook>>) -> Result<Vec<HookPlan>> {
-    hooks.into_iter().flatten().map(hook).collect()
+/// Hooks that run in the container. One that says nothing of its environment has `env`.
+fn hooks(hooks: Option<&Vec<Hook>>, env: &[String]) -> Result<Vec<HookPlan>> {
+    hooks.into_iter().flatten().map(|one| hook(one, env)).collect()
 }
 
-fn hook(hook: &Hook) -> Result<HookPlan> {
+fn hook(hook: &Hook, env: &[String]) -> Result<HookPlan> {
     let strings = |texts: &[String]| -> Result<Strings> {
         Ok(Strings::new(texts.iter().map(|text| c_text(text.as_str())).collect::<Result<_>>()?))
     };
@@ -231,7 +239,7 @@ fn hook(hook: &Hook) -> Result<HookPlan> {
     Ok(HookPlan {
         program: c_path(hook.path())?,
         args: strings(&args)?,
-        env: strings(hook.env().as_deref().unwrap_or_default())?,
+        env: strings(hook.env().as_deref().unwrap_or(env))?,
         timeout: timeout.transpose()?.map(Duration::from_secs),
     })
 }

@@ -9,6 +9,7 @@ mod init;
 mod landlock;
 mod lock;
 mod mount;
+mod priority;
 mod process;
 mod seccomp;
 
@@ -18,6 +19,7 @@ pub(crate) use init::{SIGCHLD, block_signals, close_all, fork_plainly, kill, wai
 pub(crate) use landlock::{Ruleset, landlock_version, permit_beneath, restrict_self};
 pub(crate) use lock::lock_byte;
 pub(crate) use mount::{Attributes, MountChange, bring_up, change_mount, map_ids, set_attributes};
+pub(crate) use priority::{Scheduling, set_io_priority, set_scheduling};
 pub(crate) use process::{
     Cloned, Strings, Where, acting_on_files_as, adopt, clear_bounding_set, clone, close_copy,
     execute, execute_descriptor, exit, join_keyring, namespace_kind, reset_signals, send_signal,
