@@ -59,6 +59,10 @@ enum Verb {
     Diff(verbs::diff::Diff),
     Commit(verbs::commit::Commit),
     Export(verbs::export::Export),
+    Pull(verbs::pull::Pull),
+    Push(verbs::push::Push),
+    Login(verbs::login::Login),
+    Logout(verbs::logout::Logout),
     Images(verbs::images::Images),
     History(verbs::history::History),
     Rmi(verbs::rmi::Rmi),
@@ -121,6 +125,8 @@ enum Container {
 enum Image {
     #[command(visible_alias = "list")]
     Ls(verbs::images::Images),
+    Pull(verbs::pull::Pull),
+    Push(verbs::push::Push),
     #[command(visible_alias = "remove")]
     Rm(verbs::rmi::Rmi),
     Tag(verbs::tag::Tag),
@@ -185,9 +191,9 @@ pub(crate) fn definition() -> clap::Command {
     Cli::command()
 }
 
-/// Verbs that run no program fail with 1, whatever it was that failed.
+/// Verbs that run no program fail with 1, whatever it was that failed, unless a signal ended them.
 fn plainly(done: Result<ExitCode>) -> Result<ExitCode> {
-    done.map_err(|failure| failure.with_code(1))
+    done.map_err(|failure| if failure.code() > 128 { failure } else { failure.with_code(1) })
 }
 
 impl Verb {
@@ -215,6 +221,10 @@ impl Verb {
             Self::Diff(verb) => plainly(verb.run(context)),
             Self::Commit(verb) => plainly(verb.run(context)),
             Self::Export(verb) => plainly(verb.run(context)),
+            Self::Pull(verb) => plainly(verb.run(context)),
+            Self::Push(verb) => plainly(verb.run(context)),
+            Self::Login(verb) => plainly(verb.run(context)),
+            Self::Logout(verb) => plainly(verb.run(context)),
             Self::Images(verb) => plainly(verb.run(context)),
             Self::History(verb) => plainly(verb.run(context)),
             Self::Save(verb) => plainly(verb.run(context)),
@@ -279,6 +289,8 @@ impl Image {
             Self::Squash(verb) => return plainly(verb.run(context)),
             Self::Prune(verb) => return plainly(verb.run(context)),
             Self::Ls(verb) => Verb::Images(verb),
+            Self::Pull(verb) => Verb::Pull(verb),
+            Self::Push(verb) => Verb::Push(verb),
             Self::Rm(verb) => Verb::Rmi(verb),
             Self::Tag(verb) => Verb::Tag(verb),
             Self::History(verb) => Verb::History(verb),

@@ -3,16 +3,20 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
-use silo_engine::{CreateOptions, options};
+use silo_engine::{CreateOptions, Engine, options};
 use silo_isolation::{Limits, Mount, Network, Signal};
-use silo_layers::Platform;
+use silo_layers::{Platform, Reference};
+use silo_registry::Selection;
 
 use crate::{
     environment,
     failure::{Failure, Result},
+    hello,
     limits::{LimitArgs, ResourceArgs},
+    output,
+    registries::RegistryArgs,
     security::SecurityArgs,
-    values,
+    values, verbs,
 };
 
 /// When to fetch an image.
@@ -90,7 +94,7 @@ pub(crate) struct ContainerArgs {
     /// Isolate by this backend instead of the one that the platform asks for
     #[arg(long, value_name = "NAME")]
     backend: Option<String>,
-    /// When to fetch the image (there are no registries yet: `always` is refused)
+    /// When to fetch the image: if it is missing, always or never
     #[arg(
         long,
         value_enum,
@@ -99,6 +103,8 @@ pub(crate) struct ContainerArgs {
         hide_possible_values = true
     )]
     pull: Pull,
+    #[command(flatten)]
+    registry: RegistryArgs,
     /// Write the container's id to FILE, which must not exist
     #[arg(long, value_name = "FILE")]
     cidfile: Option<PathBuf>,
@@ -120,12 +126,32 @@ impl ContainerArgs {
         self.command.first().map_or("", String::as_str)
     }
 
+    /// Has the image come that is to be run, as `--pull` says.
+    pub(crate) fn provide(&self, engine: &Engine) -> Result<()> {
+        let (store, image) = (engine.store(), self.image());
+        hello::provide(store, image)?;
+        let wanted = match self.pull {
+            Pull::Never => false,
+            Pull::Always => true,
+            Pull::Missing => !store.has(image)?,
+        };
+        if !wanted {
+            return Ok(());
+        }
+        let name: Reference = image.parse().map_err(silo_layers::Error::from)?;
+        if self.pull == Pull::Missing {
+            output::note(&format!("image {} is not here; pulling it", name.familiar()));
+        }
+        let platforms = match &self.platform {
+            Some(platform) => vec![platform.clone()],
+            None => engine.backends().iter().flat_map(|backend| backend.platforms()).collect(),
+        };
+        verbs::pull::pull(store, &name, &Selection::First(platforms), &self.registry, false)?;
+        Ok(())
+    }
+
     /// The engine's view of the options.
     pub(crate) fn options(&self) -> Result<CreateOptions> {
-        if self.pull == Pull::Always {
-            return Err(Failure::new("cannot pull: there are no registries yet")
-                .with_hint("`silo load` and `silo import` add images to the store"));
-        }
         Ok(CreateOptions {
             image: self.image().to_owned(),
             args: self.command.iter().skip(1).cloned().collect(),

@@ -166,6 +166,13 @@ impl From<silo_layers::Error> for Failure {
     }
 }
 
+impl From<silo_registry::Error> for Failure {
+    fn from(error: silo_registry::Error) -> Self {
+        let hint = error.hint();
+        Self { error: Box::new(error), hint, code: ENGINE_FAILED }
+    }
+}
+
 impl From<TemplateError> for Failure {
     fn from(error: TemplateError) -> Self {
         Self { error: Box::new(error), hint: None, code: ENGINE_FAILED }

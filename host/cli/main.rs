@@ -2,6 +2,7 @@
 //! and decides how to exit.
 #![forbid(unsafe_code)]
 
+mod bars;
 mod changes;
 mod command;
 mod container;
@@ -18,6 +19,7 @@ mod output;
 mod progress;
 #[cfg(test)]
 mod reference;
+mod registries;
 #[cfg(target_os = "linux")]
 mod runtime;
 mod security;

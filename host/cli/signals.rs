@@ -42,9 +42,13 @@ impl Iterator for Signals {
 
 #[cfg(unix)]
 mod system {
-    use std::{collections::VecDeque, io};
+    use std::{
+        collections::VecDeque,
+        io,
+        sync::{Arc, atomic::AtomicBool},
+    };
 
-    use signal_hook::{consts, iterator};
+    use signal_hook::{consts, flag, iterator};
 
     use super::Event;
 
@@ -69,6 +73,9 @@ mod system {
     impl Signals {
         pub(super) fn catch(forwarded: bool) -> io::Result<Self> {
             let forwarded: &[_] = if forwarded { &FORWARDED } else { &[] };
+            if forwarded.is_empty() {
+                restore_defaults()?;
+            }
             let forwarded = forwarded.iter().map(|(number, _)| *number);
             let caught = iterator::Signals::new(forwarded.chain([consts::SIGWINCH]))?;
             Ok(Self { caught, seen: VecDeque::new() })
@@ -86,6 +93,15 @@ mod system {
         }
     }
 
+    /// Has signals that were caught before do again what they do to any program.
+    fn restore_defaults() -> io::Result<()> {
+        let always = Arc::new(AtomicBool::new(true));
+        for number in [consts::SIGHUP, consts::SIGINT, consts::SIGQUIT, consts::SIGTERM] {
+            flag::register_conditional_default(number, Arc::clone(&always))?;
+        }
+        Ok(())
+    }
+
     fn event(number: i32) -> Event {
         let name = FORWARDED.iter().find(|(known, _)| *known == number).map(|(_, name)| name);
         match name.map(|name| name.parse()) {
@@ -100,12 +116,18 @@ mod system {
 mod system {
     use std::{
         io,
-        sync::mpsc::{self, Receiver},
+        sync::{
+            Mutex, PoisonError,
+            mpsc::{self, Receiver, Sender},
+        },
     };
 
     use silo_isolation::Signal;
 
     use super::Event;
+
+    /// Who is told now. There is one handler for all of a program's life.
+    static TOLD: Mutex<Option<Sender<Event>>> = Mutex::new(None);
 
     pub(super) struct Signals(Receiver<Event>);
 
@@ -115,8 +137,14 @@ mod system {
             if !forwarded {
                 return Ok(Self(receiver));
             }
-            ctrlc::set_handler(move || {
-                let _ = sender.send(Event::Signal(Signal::INT));
+            let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+            if told.replace(sender).is_some() {
+                return Ok(Self(receiver));
+            }
+            ctrlc::set_handler(|| {
+                let told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+                // Nobody listens between one and the next.
+                let _ = told.as_ref().map(|told| told.send(Event::Signal(Signal::INT)));
             })
             .map_err(io::Error::other)?;
             Ok(Self(receiver))

@@ -264,7 +264,7 @@ impl Error {
                 _ => None,
             },
             Self::NoSuchImage(_) => {
-                Some("`silo images` lists what there is; `silo load` and `silo import` add to it")
+                Some("`silo images` lists what there is; `silo pull`, `load` and `import` add to it")
             }
             Self::NoSuchPlatform { .. } => Some("choose one of them with --platform"),
             Self::AmbiguousId(_) => Some("give more digits of it"),

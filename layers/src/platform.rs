@@ -50,6 +50,22 @@ impl Platform {
         Self::new("wasi", "wasm")
     }
 
+    /// Which of an image's platforms is taken where these are `wanted`, the preferred first: one that
+    /// is just that before one that will do. With none wanted it is the first.
+    #[must_use]
+    pub fn choose<'a>(
+        available: impl Iterator<Item = &'a Self> + Clone,
+        wanted: &[Self],
+    ) -> Option<usize> {
+        if wanted.is_empty() {
+            return available.map(|_| 0).next();
+        }
+        wanted.iter().find_map(|wanted| {
+            let exact = available.clone().position(|platform| platform == wanted);
+            exact.or_else(|| available.clone().position(|platform| platform.satisfies(wanted)))
+        })
+    }
+
     /// Whether this is WebAssembly with WASI, of any version.
     fn is_wasi(&self) -> bool {
         matches!(self.os.as_str(), "wasi" | "wasip1" | "wasip2")
@@ -70,6 +86,16 @@ impl Platform {
                 (Some(have), Some(want)) => have == want,
                 _ => true,
             }
+    }
+}
+
+impl From<&oci_spec::image::Platform> for Platform {
+    fn from(platform: &oci_spec::image::Platform) -> Self {
+        Self {
+            os: platform.os().to_string(),
+            architecture: platform.architecture().to_string(),
+            variant: platform.variant().clone().filter(|variant| !variant.is_empty()),
+        }
     }
 }
 
@@ -144,6 +170,20 @@ mod tests {
         assert!(platform("linux/arm64").satisfies(&platform("linux/arm64/v8")));
         assert!(!platform("linux/arm/v6").satisfies(&platform("linux/arm/v7")));
         assert!(!platform("wasi/wasm").satisfies(&platform("linux/amd64")));
+    }
+
+    #[test]
+    fn the_platform_wanted_most_is_taken_and_what_is_just_that_first() {
+        let available = ["wasip1/wasm", "linux/arm64/v8", "wasi/wasm"].map(platform);
+        let choose = |wanted: &[&str]| {
+            let wanted: Vec<_> = wanted.iter().map(|text| platform(text)).collect();
+            Platform::choose(available.iter(), &wanted)
+        };
+        assert_eq!(choose(&["wasi/wasm"]), Some(2));
+        assert_eq!(choose(&["linux/amd64", "linux/arm64", "wasi/wasm"]), Some(1));
+        assert_eq!(choose(&["wasip2/wasm"]), None);
+        assert_eq!(choose(&[]), Some(0));
+        assert_eq!(Platform::choose([].iter(), &[]), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::Digest;
 
 /// Copies what is read to a writer. A failure to write is kept apart from one to read.
 pub(crate) struct Tee<R, W> {
-    reader: R,
+    pub(crate) reader: R,
     pub(crate) writer: W,
     pub(crate) write_error: Option<io::Error>,
 }

@@ -4,9 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::{
-    container::ContainerArgs, context::Context, failure::Result, hello, output, verbs::run::explain,
-};
+use crate::{container::ContainerArgs, context::Context, failure::Result, output};
 
 /// Create a container without starting it, and print its id
 ///
@@ -26,8 +24,8 @@ impl Create {
         self.container.check_cidfile()?;
         let options = self.container.options()?;
         let engine = context.engine()?;
-        hello::provide(engine.store(), self.container.image())?;
-        let container = engine.create(&options).map_err(explain)?;
+        self.container.provide(&engine)?;
+        let container = engine.create(&options)?;
         self.container.note_id(&container.id)?;
         output::line(&container.id)?;
         Ok(ExitCode::SUCCESS)

@@ -3,14 +3,14 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use silo_engine::{Attach, Error, Session};
+use silo_engine::{Attach, Session};
 
 use crate::{
     container::ContainerArgs,
     context::Context,
-    failure::{Failure, Result},
+    failure::Result,
     foreground::{Foreground, ForegroundArgs},
-    hello, output,
+    output,
 };
 
 /// Run a program in a new container
@@ -36,9 +36,9 @@ impl Run {
         container.check_cidfile()?;
         let options = container.options()?;
         let engine = context.engine()?;
-        hello::provide(engine.store(), container.image())?;
+        container.provide(&engine)?;
         let start = |attach: Attach| -> Result<Session> {
-            let session = engine.run(&options, attach).map_err(explain)?;
+            let session = engine.run(&options, attach)?;
             container.note_id(session.id())?;
             Ok(session)
         };
@@ -57,19 +57,5 @@ impl Run {
             may_leave: true,
         };
         foreground.run(start)
-    }
-}
-
-/// Docker would now fetch an image that is missing; this says why that does not happen.
-pub(crate) fn explain(error: Error) -> Failure {
-    let missing = matches!(&error, Error::Image(silo_layers::Error::NoSuchImage(_)));
-    let failure = Failure::from(error);
-    if missing {
-        failure.with_hint(
-            "silo does not fetch images from registries yet; `silo load` and `silo import` add \
-             them to the store, and `silo images` lists what there is",
-        )
-    } else {
-        failure
     }
 }

@@ -144,8 +144,8 @@ fn load_tar(
     }
 }
 
-/// Makes loaded images visible, all in one step. What the store could not list stays out of it.
-fn publish(
+/// Makes new images visible, all in one step. What the store could not list stays out of it.
+pub(crate) fn publish(
     store: &Store,
     work: &Work,
     images: Vec<(Option<Reference>, Descriptor)>,

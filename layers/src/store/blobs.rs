@@ -10,6 +10,7 @@ use super::{Store, Work};
 use crate::{
     Digest,
     error::{Error, Result},
+    streams::Hashing,
 };
 
 /// The longest manifest, index or config that is read into memory, in bytes.
@@ -99,6 +100,13 @@ impl BlobWriter {
             work.made().blobs.insert(digest, self.path);
         }
         Ok(())
+    }
+
+    /// The digest of what was written.
+    pub(crate) fn digest(&self) -> io::Result<Digest> {
+        let mut content = Hashing::new(File::open(&self.path)?);
+        io::copy(&mut content, &mut io::sink())?;
+        Ok(content.digest())
     }
 
     /// Bytes written so far.

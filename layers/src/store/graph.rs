@@ -6,7 +6,7 @@ use oci_spec::image::{Descriptor, ImageIndex};
 
 use super::Store;
 use crate::{
-    Digest, Image, Platform,
+    Digest, Image,
     error::{Error, Result},
     image::digest_of,
     limits,
@@ -77,7 +77,7 @@ impl Store {
             Some(Role::Manifest) => {
                 let mut found = self.image(&digest)?;
                 if let Some(platform) = descriptor.platform() {
-                    found.platform = described(platform);
+                    found.platform = platform.into();
                 }
                 images.push(found);
                 if images.len() > limits::IMAGES_MAX { Err(too_many("the index")) } else { Ok(()) }
@@ -133,10 +133,3 @@ pub(crate) fn is_attestation(descriptor: &Descriptor) -> bool {
     unknown || annotations.is_some_and(|all| all.contains_key("vnd.docker.reference.type"))
 }
 
-fn described(platform: &oci_spec::image::Platform) -> Platform {
-    Platform {
-        os: platform.os().to_string(),
-        architecture: platform.architecture().to_string(),
-        variant: platform.variant().clone().filter(|variant| !variant.is_empty()),
-    }
-}

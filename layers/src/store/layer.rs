@@ -92,9 +92,11 @@ impl Store {
         let Source { reader, what, blob, diff_id, form } = source;
         let size = blob.map(|(_, size)| size);
         progress(Progress::Started { layer: what.clone(), size });
-        let reader = Noting { reader, read: 0, noted: 0, work, progress: &mut *progress };
+        let reader =
+            Noting { reader, read: 0, noted: 0, failed: false, work, progress: &mut *progress };
         let mut input = Tee::new(reader, BlobWriter::new(work)?);
         let result = self.read_layer(work, &mut input, &what, diff_id, form);
+        let result = result.map_err(|error| damage(&mut input, blob, &error).unwrap_or(error));
         let Tee { writer: blob_writer, write_error, .. } = input;
         if let Some(error) = write_error {
             return Err(Error::io("write", &work.path(""))(error));
@@ -153,6 +155,28 @@ impl Store {
     }
 }
 
+/// Whether an archive that cannot be read is another than its descriptor says, which tells damage in
+/// transport from an image that is wrong. Reads what is left of it.
+fn damage(
+    input: &mut Tee<Noting<'_>, BlobWriter>,
+    blob: Option<(Digest, u64)>,
+    error: &Error,
+) -> Option<Error> {
+    let (digest, size) = blob?;
+    let of_content = !matches!(error, Error::Io { .. } | Error::Unpack { .. } | Error::Bomb { .. });
+    if !of_content || input.reader.failed || input.write_error.is_some() {
+        return None;
+    }
+    io::copy(input, &mut io::sink()).ok()?;
+    if input.writer.size() != size {
+        let (what, found) = (format!("layer {digest}"), input.writer.size());
+        return Some(Error::SizeMismatch { what, expected: size, found });
+    }
+    let found = input.writer.digest().ok()?;
+    let what = format!("blob {digest}");
+    (found != digest).then_some(Error::DigestMismatch { what, expected: digest, found })
+}
+
 /// Whether blob or tree meets a full disk first is chance, and not told.
 fn full(work: &Work, error: Error) -> Error {
     match error {
@@ -191,13 +215,16 @@ struct Noting<'a> {
     reader: &'a mut dyn Read,
     read: u64,
     noted: u64,
+    failed: bool,
     work: &'a Work,
     progress: OnProgress<'a>,
 }
 
 impl Read for Noting<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.reader.read(buffer)?;
+        let result = self.reader.read(buffer);
+        self.failed |= result.as_ref().is_err_and(|error| error.kind() != ErrorKind::Interrupted);
+        let count = result?;
         self.read += count as u64;
         if self.read - self.noted >= STEP {
             self.work.note_read(self.read - self.noted);

@@ -23,9 +23,11 @@ mod layer;
 mod lock;
 mod packed;
 mod pipeline;
+mod receive;
 pub(crate) mod refs;
 mod remove;
 mod resolve;
+mod send;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -49,7 +51,9 @@ pub use self::{
     images::ImageSummary,
     import::ImportOptions,
     lock::Pin,
+    receive::{Document, Incoming},
     remove::Removed,
+    send::Outgoing,
     usage::{ImageUsage, Share, Usage, disk_size},
 };
 use crate::{

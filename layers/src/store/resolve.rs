@@ -31,12 +31,8 @@ impl Store {
         {
             images = vec![images.swap_remove(member)];
         }
-        let position = if wanted.is_empty() {
-            (!images.is_empty()).then_some(0)
-        } else {
-            wanted.iter().find_map(|wanted| best(&images, wanted))
-        };
-        match position {
+        let platforms = images.iter().map(|image| &image.platform);
+        match Platform::choose(platforms, wanted) {
             Some(position) => Ok(images.swap_remove(position)),
             None => Err(Error::NoSuchPlatform {
                 name: name.to_owned(),
@@ -93,12 +89,6 @@ impl Store {
         }
         Ok(found.map(|(_, entry)| entry))
     }
-}
-
-/// Where the image for a platform is: one made for just that before one that will do.
-fn best(images: &[Image], wanted: &Platform) -> Option<usize> {
-    let exact = images.iter().position(|image| image.platform == *wanted);
-    exact.or_else(|| images.iter().position(|image| image.platform.satisfies(wanted)))
 }
 
 /// The hexadecimal digits of what can be an id.

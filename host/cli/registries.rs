@@ -1,0 +1,110 @@
+//! How this program comes to registries: what the environment says of them, and signals while
+//! something is under way.
+
+use std::{
+    env,
+    path::PathBuf,
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::Duration,
+};
+
+use clap::{ArgAction, Args};
+use silo_isolation::Signal;
+use silo_registry::{Client, Error, Proxies, Settings};
+
+use crate::{
+    failure::{Failure, Result},
+    signals::{Event, Signals},
+};
+
+/// How often signals are looked for.
+const GLANCE: Duration = Duration::from_millis(50);
+const ENDING: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
+
+/// The option of verbs that come to registries.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RegistryArgs {
+    /// Insist on TLS with a certificate that is trusted. A registry on this machine may always do
+    /// without TLS
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(hide_possible_values = true)]
+    tls_verify: bool,
+}
+
+impl RegistryArgs {
+    /// A client as the environment and the options have it.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(Settings {
+            credentials: docker_config(),
+            certificates: set("SSL_CERT_FILE").map(PathBuf::from),
+            insecure: !self.tls_verify,
+            proxies: proxies(),
+            user_agent: concat!("silo/", env!("CARGO_PKG_VERSION")).to_owned(),
+        })
+    }
+}
+
+/// `$DOCKER_CONFIG/config.json`, by default in `~/.docker`.
+fn docker_config() -> Option<PathBuf> {
+    let home = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
+    let directory = set("DOCKER_CONFIG").map(PathBuf::from);
+    let directory = directory.or_else(|| Some(PathBuf::from(set(home)?).join(".docker")))?;
+    Some(directory.join("config.json"))
+}
+
+/// Variables of either case, as curl and Go know them.
+fn proxies() -> Proxies {
+    let text = |name: &str| {
+        let value = set(&name.to_lowercase()).or_else(|| set(name))?;
+        value.into_string().ok()
+    };
+    let all = text("ALL_PROXY");
+    Proxies {
+        https: text("HTTPS_PROXY").or_else(|| all.clone()),
+        http: text("HTTP_PROXY").or(all),
+        except: text("NO_PROXY"),
+    }
+}
+
+fn set(name: &str) -> Option<std::ffi::OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// Does `work`. A signal that would end this program stops the client instead, so that nothing is
+/// left behind, and is then what the exit code tells.
+pub(crate) fn until_signalled<T: Send>(
+    client: &Client,
+    work: impl FnOnce() -> Result<T, Error> + Send,
+) -> Result<T> {
+    let mut signals =
+        Signals::catch().map_err(|source| Failure::caused("cannot catch signals", source))?;
+    let (done, waiting) = mpsc::channel::<()>();
+    let mut ended_by = None;
+    let result = thread::scope(|scope| {
+        let working = scope.spawn(move || {
+            // Dropped at the end, which is what is waited for.
+            let _done = done;
+            work()
+        });
+        while waiting.recv_timeout(GLANCE) == Err(RecvTimeoutError::Timeout) {
+            for event in signals.pending() {
+                if let Event::Signal(signal) = event
+                    && ENDING.contains(&signal)
+                {
+                    ended_by.get_or_insert(signal);
+                    client.stop().stop();
+                }
+            }
+        }
+        working.join().unwrap_or_else(|payload| std::panic::resume_unwind(payload))
+    });
+    match (result, ended_by) {
+        (Err(Error::Interrupted), Some(signal)) => {
+            let code = 128 + signal.number();
+            Err(Failure::new(format!("interrupted by SIG{signal}")).with_code(code))
+        }
+        (result, _) => Ok(result?),
+    }
+}

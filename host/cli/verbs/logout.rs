@@ -1,0 +1,30 @@
+//! `silo logout`
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::login::host;
+use crate::{context::Context, failure::Result, output, registries::RegistryArgs};
+
+/// Forget the credentials for a registry
+#[derive(Debug, Args)]
+pub(crate) struct Logout {
+    #[command(flatten)]
+    registry: RegistryArgs,
+    /// The registry: HOST[:PORT]
+    #[arg(default_value = "docker.io")]
+    server: String,
+}
+
+impl Logout {
+    pub(crate) fn run(self, _: &Context) -> Result<ExitCode> {
+        let server = host(&self.server);
+        let known = self.registry.client().logout(server)?;
+        output::line(&match known {
+            true => format!("Removing login credentials for {server}"),
+            false => format!("Not logged in to {server}"),
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
