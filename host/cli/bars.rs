@@ -42,11 +42,11 @@ impl Bars {
     }
 
     /// Takes note of what happened.
-    pub(crate) fn tell(&self, progress: Progress) {
+    pub(crate) fn tell(&self, progress: &Progress) {
         match (&self.kind, progress) {
             (Kind::Lines, Progress::Finished { blob, how }) => {
                 // Who does not want to hear it misses nothing.
-                let _ = writeln!(stderr().lock(), "{}: {}", blob.short(), self.word(how));
+                let _ = writeln!(stderr().lock(), "{}: {}", blob.short(), self.word(*how));
             }
             (Kind::Bars { all, each }, progress) => {
                 let mut each = each.lock().unwrap_or_else(PoisonError::into_inner);
@@ -60,23 +60,23 @@ impl Bars {
         &self,
         all: &MultiProgress,
         each: &mut BTreeMap<Digest, ProgressBar>,
-        progress: Progress,
+        progress: &Progress,
     ) {
         match progress {
             Progress::Started { blob, size } => {
-                let bar = all.add(ProgressBar::new(size).with_prefix(blob.short()));
+                let bar = all.add(ProgressBar::new(*size).with_prefix(blob.short()));
                 bar.set_style(style("{prefix}: {bar:30} {bytes} of {total_bytes}"));
-                each.insert(blob, bar);
+                each.insert(*blob, bar);
             }
             Progress::Advanced { blob, done } => {
-                if let Some(bar) = each.get(&blob) {
-                    bar.set_position(done);
+                if let Some(bar) = each.get(blob) {
+                    bar.set_position(*done);
                 }
             }
             Progress::Finished { blob, how } => {
-                if let Some(bar) = each.remove(&blob) {
+                if let Some(bar) = each.remove(blob) {
                     bar.set_style(style("{prefix}: {msg}"));
-                    bar.finish_with_message(self.word(how));
+                    bar.finish_with_message(self.word(*how));
                 }
             }
             _ => {}

@@ -36,14 +36,19 @@ pub(crate) struct RegistryArgs {
 impl RegistryArgs {
     /// A client as the environment and the options have it.
     pub(crate) fn client(&self) -> Client {
-        Client::new(Settings {
-            credentials: docker_config(),
-            certificates: set("SSL_CERT_FILE").map(PathBuf::from),
-            insecure: !self.tls_verify,
-            proxies: proxies(),
-            user_agent: concat!("silo/", env!("CARGO_PKG_VERSION")).to_owned(),
-        })
+        client(self.tls_verify)
     }
+}
+
+/// A client as the environment has it.
+pub(crate) fn client(tls_verify: bool) -> Client {
+    Client::new(Settings {
+        credentials: docker_config(),
+        certificates: set("SSL_CERT_FILE").map(PathBuf::from),
+        insecure: !tls_verify,
+        proxies: proxies(),
+        user_agent: concat!("silo/", env!("CARGO_PKG_VERSION")).to_owned(),
+    })
 }
 
 /// `$DOCKER_CONFIG/config.json`, by default in `~/.docker`.
@@ -103,7 +108,7 @@ pub(crate) fn until_signalled<T: Send>(
     match (result, ended_by) {
         (Err(Error::Interrupted), Some(signal)) => {
             let code = 128 + signal.number();
-            Err(Failure::new(format!("interrupted by SIG{signal}")).with_code(code))
+            Err(Failure::new(format!("interrupted by {signal}")).with_code(code))
         }
         (result, _) => Ok(result?),
     }

@@ -76,7 +76,7 @@ impl Write for UntilSignalled {
         for event in self.signals.pending() {
             match event {
                 Event::Signal(signal) if ENDING.contains(&signal) => {
-                    return Err(io::Error::other(format!("interrupted by SIG{signal}")));
+                    return Err(io::Error::other(format!("interrupted by {signal}")));
                 }
                 _ => {}
             }

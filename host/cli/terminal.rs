@@ -53,8 +53,10 @@ pub(crate) fn read_line(echo: Echo) -> io::Result<String> {
 /// Reads keys up to Enter, with the erasing ones doing what they do.
 fn read_hidden(keys: &mut impl Read) -> io::Result<String> {
     let mut line = Vec::new();
-    for key in keys.bytes() {
-        match key? {
+    let mut key = [0];
+    // One by one: what follows the line is not this one's to read.
+    while keys.read(&mut key)? == 1 {
+        match key[0] {
             b'\r' | b'\n' | CTRL_D => break,
             CTRL_C => return Err(io::Error::new(io::ErrorKind::Interrupted, "interrupted")),
             CTRL_U => line.clear(),

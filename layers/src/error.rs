@@ -263,9 +263,9 @@ impl Error {
                 }
                 _ => None,
             },
-            Self::NoSuchImage(_) => {
-                Some("`silo images` lists what there is; `silo pull`, `load` and `import` add to it")
-            }
+            Self::NoSuchImage(_) => Some(
+                "`silo images` lists what there is; `silo pull`, `load` and `import` add to it",
+            ),
             Self::NoSuchPlatform { .. } => Some("choose one of them with --platform"),
             Self::AmbiguousId(_) => Some("give more digits of it"),
             Self::InUse { .. } => Some("force its removal with --force"),

@@ -44,6 +44,6 @@ pub use progress::{OnProgress, Progress};
 pub use reference::Reference;
 pub use snapshot::{Lower, Snapshot};
 pub use store::{
-    CheckReport, CommitOptions, Document, ImageSummary, ImageUsage, ImportOptions, Incoming, Outgoing,
-    Pin, Problem, Removed, Share, Store, Usage, disk_size,
+    CheckReport, CommitOptions, Document, ImageSummary, ImageUsage, ImportOptions, Incoming,
+    Outgoing, Pin, Problem, Removed, Share, Store, Usage, disk_size,
 };

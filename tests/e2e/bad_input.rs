@@ -35,10 +35,9 @@ fn assert_empty(silo: &Silo) {
 fn names_of_nothing_are_told() {
     let silo = Silo::new();
     Transcript::of(&silo)
-        .run(&["run", "nothing"])
+        .run(&["run", "--pull", "never", "nothing"])
         .run(&["run", "Not A Name"])
-        .run(&["run", "--pull", "always", "hello"])
-        .run(&["create", "nothing"])
+        .run(&["create", "--pull", "never", "nothing"])
         .run(&["start", "nothing"])
         .run(&["logs", "nothing"])
         .run(&["inspect", "nothing"])

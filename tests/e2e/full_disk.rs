@@ -9,7 +9,7 @@ use crate::support::{
 
 /// What a row of commands says whose store is a disk of `size`, in a mount namespace of their
 /// own. `silo`, `fill` and `free` are there.
-fn on_a_disk(silo: &Silo, size: &str, script: &str) -> String {
+pub(crate) fn on_a_disk(silo: &Silo, size: &str, script: &str) -> String {
     fs::create_dir_all(silo.root()).unwrap();
     let program = silo.command(&[]);
     let script = format!(
@@ -32,7 +32,8 @@ fn on_a_disk(silo: &Silo, size: &str, script: &str) -> String {
     said + &String::from_utf8_lossy(&output.stderr)
 }
 
-fn assert_said(silo: &Silo, name: &str, said: &str) {
+#[track_caller]
+pub(crate) fn assert_said(silo: &Silo, name: &str, said: &str) {
     let mut settings = filters(silo);
     settings.set_snapshot_path("snapshots");
     settings.add_filter(r"work-\w+", "work-[RANDOM]");

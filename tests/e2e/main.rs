@@ -23,6 +23,7 @@ mod linux_images;
 mod other_systems;
 mod parallel;
 mod pauses;
+mod registries;
 mod runtime;
 mod save;
 mod supervisor;

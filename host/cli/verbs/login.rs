@@ -17,8 +17,8 @@ use crate::{
 
 /// Log in to a registry, and keep the credentials where Docker keeps them
 ///
-/// They go to the credential helper that $DOCKER_CONFIG/config.json names (by default in ~/.docker), or
-/// else into that file.
+/// They go to the credential helper that Docker's configuration names, or else into that file:
+/// config.json in the directory that the variable `DOCKER_CONFIG` names, by default ~/.docker.
 #[derive(Debug, Args)]
 pub(crate) struct Login {
     /// The user's name

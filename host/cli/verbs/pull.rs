@@ -53,9 +53,10 @@ impl Pull {
         } else {
             let name = self.name.familiar();
             output::line(&format!("Digest: {}", pulled.digest))?;
-            output::line(&match pulled.known {
-                true => format!("Status: Image is up to date for {name}"),
-                false => format!("Status: Downloaded newer image for {name}"),
+            output::line(&if pulled.known {
+                format!("Status: Image is up to date for {name}")
+            } else {
+                format!("Status: Downloaded newer image for {name}")
             })?;
         }
         Ok(ExitCode::SUCCESS)
@@ -79,6 +80,6 @@ pub(crate) fn pull(
     let client = registry.client();
     let bars = Bars::new(WORDS, quiet);
     until_signalled(&client, || {
-        client.pull(store, name, selection, &|progress| bars.tell(progress))
+        client.pull(store, name, selection, &|progress| bars.tell(&progress))
     })
 }

@@ -48,7 +48,7 @@ impl Push {
         let bars = Bars::new(WORDS, self.quiet);
         let digest = until_signalled(&client, || {
             let platform = self.platform.as_ref();
-            client.push(&store, &self.image, &to, platform, &|progress| bars.tell(progress))
+            client.push(&store, &self.image, &to, platform, &|progress| bars.tell(&progress))
         })?;
         output::line(&match to.tag() {
             _ if self.quiet => digest.to_string(),

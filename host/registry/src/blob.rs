@@ -50,7 +50,8 @@ impl<'a> Blob<'a> {
         let response = self.repository.call(&request, &[404])?;
         let status = response.status().as_u16();
         if status == 404 {
-            let what = format!("registry {}", self.repository.registry.name);
+            let Repository { registry, path, .. } = self.repository;
+            let what = format!("the image in {}/{path}", registry.name);
             return Err(silo_layers::Error::MissingBlob { what, digest: self.digest }.into());
         }
         let from = if status == 206 { self.range_start(&response)? } else { 0 };
@@ -67,9 +68,8 @@ impl<'a> Blob<'a> {
 
     /// Where a part begins, which must not leave anything out.
     fn range_start(&self, response: &Response<Body>) -> Result<u64> {
-        let range = header_of(response, "content-range").and_then(|range| {
-            range.strip_prefix("bytes ")?.split('-').next()?.trim().parse().ok()
-        });
+        let range = header_of(response, "content-range")
+            .and_then(|range| range.strip_prefix("bytes ")?.split('-').next()?.trim().parse().ok());
         range.filter(|start| *start <= self.done).ok_or_else(|| Error::NotARegistry {
             url: self.request.url.clone(),
             reason: "it sends another part of the blob than it was asked for".to_owned(),
@@ -87,12 +87,11 @@ impl<'a> Blob<'a> {
             if self.done == self.size {
                 return self.end();
             }
-            let body = match &mut self.body {
-                Some(body) => body,
-                None => {
-                    let body = self.open()?;
-                    self.body.insert(body)
-                }
+            let body = if let Some(body) = &mut self.body {
+                body
+            } else {
+                let body = self.open()?;
+                self.body.insert(body)
             };
             let rest = usize::try_from(self.size - self.done).unwrap_or(usize::MAX);
             let most = buffer.len().min(rest);

@@ -91,8 +91,7 @@ mod tests {
 
     #[test]
     fn this_machine_is_known_by_its_names() {
-        for name in ["localhost", "localhost:5000", "127.0.0.1", "127.1.2.3:80", "[::1]:5000", "::1"]
-        {
+        for name in ["localhost", "localhost:5000", "127.0.0.1", "127.1.2.3:80", "[::1]:5000"] {
             assert!(is_loopback(name), "{name}");
         }
         for name in ["docker.io", "localhost.example", "10.0.0.1:5000", "[2001:db8::1]:80", ""] {

@@ -183,7 +183,9 @@ impl Error {
             }
             Self::Denied { registry, known, .. } => {
                 return Some(if *known {
-                    format!("these credentials do not permit it; `silo login {registry}` takes others")
+                    format!(
+                        "these credentials do not permit it; `silo login {registry}` takes others"
+                    )
                 } else {
                     format!(
                         "`silo login {registry}` keeps credentials; a repository that does not exist \

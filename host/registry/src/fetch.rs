@@ -39,7 +39,8 @@ impl Repository<'_> {
             404 => Err(self.missing(reference)),
             405 => Ok(None),
             _ => {
-                let digest = header_of(&response, CONTENT_DIGEST).and_then(|text| text.parse().ok());
+                let digest =
+                    header_of(&response, CONTENT_DIGEST).and_then(|text| text.parse().ok());
                 let media_type = header_of(&response, "content-type").unwrap_or_default();
                 Ok(digest.map(|digest| (digest, media_type.to_owned())))
             }
@@ -48,7 +49,8 @@ impl Repository<'_> {
 
     /// The manifest or index with this digest.
     pub(crate) fn manifest(&self, digest: Digest, of: &Reference) -> Result<Manifest> {
-        let (media_type, content) = self.document("manifests", &digest.to_string(), Some(digest), of)?;
+        let (media_type, content) =
+            self.document("manifests", &digest.to_string(), Some(digest), of)?;
         manifest_of(&media_type, content)
     }
 
@@ -132,8 +134,7 @@ fn mismatch(digest: Option<Digest>, content: &[u8]) -> Option<Error> {
     let expected = digest?;
     let found = Digest::of(content);
     let what = format!("blob {expected}");
-    (found != expected)
-        .then(|| silo_layers::Error::DigestMismatch { what, expected, found }.into())
+    (found != expected).then(|| silo_layers::Error::DigestMismatch { what, expected, found }.into())
 }
 
 /// A manifest with its descriptor. What it says itself of its media type comes before the header:

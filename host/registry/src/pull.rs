@@ -2,7 +2,11 @@
 
 mod choice;
 
-use std::{collections::BTreeSet, io::Read};
+use std::{
+    collections::BTreeSet,
+    io::Read,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use oci_spec::image::Descriptor;
 use silo_layers::{Digest, Image, Incoming, Platform, Reference, Store};
@@ -45,6 +49,8 @@ struct Transfer<'a> {
     incoming: &'a Incoming<'a>,
     reference: &'a Reference,
     progress: OnProgress<'a>,
+    /// Whether a layer had to be fetched.
+    fetched: AtomicBool,
 }
 
 impl Client {
@@ -65,15 +71,18 @@ impl Client {
         let repository = self.repository(reference, false);
         let before = store.digest_of(reference)?;
         store.receive(|incoming| {
-            let transfer = Transfer { repository: &repository, incoming, reference, progress };
+            let fetched = AtomicBool::new(false);
+            let transfer =
+                Transfer { repository: &repository, incoming, reference, progress, fetched };
             let root = transfer.root()?;
             let images = transfer.choose(&root, selection)?;
             transfer.layers(&images)?;
+            let complete = !transfer.fetched.load(Ordering::Relaxed);
             self.check()?;
             incoming.name(&root.descriptor, reference)?;
             let digest = digest_of(&root.descriptor)?;
             let id = images.first().map_or(digest, |image| image.id);
-            Ok(Pulled { digest, id, known: before == Some(digest) })
+            Ok(Pulled { digest, id, known: complete && before == Some(digest) })
         })
     }
 }
@@ -122,9 +131,11 @@ impl Transfer<'_> {
         (self.progress)(Progress::Started { blob, size: layer.size() });
         let known = self.incoming.has_layer(layer, diff_id)?;
         if !known {
-            match self.incoming.layer_blob(layer)? {
-                Some(mut blob) => self.unpack(layer, diff_id, &mut blob)?,
-                None => self.fetch(layer, diff_id)?,
+            if let Some(mut blob) = self.incoming.layer_blob(layer)? {
+                self.unpack(layer, diff_id, &mut blob)?;
+            } else {
+                self.fetched.store(true, Ordering::Relaxed);
+                self.fetch(layer, diff_id)?;
             }
         }
         let how = if known { Arrival::Known } else { Arrival::Sent };

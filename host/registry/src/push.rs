@@ -144,8 +144,8 @@ impl Transfer<'_> {
 
     fn has_manifest(&self, descriptor: &Descriptor) -> Result<bool> {
         let url = self.repository.url(&format!("manifests/{}", descriptor.digest()))?;
-        let request = Request::new("HEAD", url)
-            .header(header::ACCEPT, descriptor.media_type().to_string());
+        let request =
+            Request::new("HEAD", url).header(header::ACCEPT, descriptor.media_type().to_string());
         Ok(self.repository.call(&request, &[404])?.status().is_success())
     }
 

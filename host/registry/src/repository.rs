@@ -29,12 +29,11 @@ impl<'a> Registry<'a> {
 
     /// An address below its own.
     fn url(&self, path: &str) -> Result<String> {
-        let address = match self.address.get() {
-            Some(address) => address,
-            None => {
-                let found = endpoint::find(self.http, &self.name)?;
-                self.address.get_or_init(|| found)
-            }
+        let address = if let Some(address) = self.address.get() {
+            address
+        } else {
+            let found = endpoint::find(self.http, &self.name)?;
+            self.address.get_or_init(|| found)
         };
         Ok(format!("{address}/v2/{path}"))
     }
@@ -61,9 +60,7 @@ impl<'a> Registry<'a> {
             self.http.stop().check()?;
             let response = match self.http.send(request, authorization.as_deref()) {
                 Ok(response) => response,
-                Err(failed)
-                    if failed.passing && request.repeatable && retries.again(None)? =>
-                {
+                Err(failed) if failed.passing && request.repeatable && retries.again(None)? => {
                     continue;
                 }
                 Err(failed) => {
@@ -85,7 +82,8 @@ impl<'a> Registry<'a> {
                     }
                 }
                 401 | 403 => return Err(self.denied(what, response)),
-                429 | 500..=599 if request.repeatable && retries.again(retry_after(&response))? => {}
+                429 | 500..=599
+                    if request.repeatable && retries.again(retry_after(&response))? => {}
                 _ => return Err(http::refused(request, response)),
             }
         }

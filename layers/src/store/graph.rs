@@ -132,4 +132,3 @@ pub(crate) fn is_attestation(descriptor: &Descriptor) -> bool {
     let annotations = descriptor.annotations().as_ref();
     unknown || annotations.is_some_and(|all| all.contains_key("vnd.docker.reference.type"))
 }
-

@@ -28,7 +28,7 @@ pub enum Document {
     /// The images and indexes that an index holds, statements about images left out.
     Index(Vec<Descriptor>),
     /// The config that the manifest of an image refers to.
-    Image(Descriptor),
+    Image(Box<Descriptor>),
 }
 
 impl Document {
@@ -49,7 +49,8 @@ impl Document {
                 if let Some(error) = crate::image::other_artifact(digest, content)? {
                     return Err(error);
                 }
-                Ok(Self::Image(crate::image::parse_manifest(digest, content)?.config().clone()))
+                let manifest = crate::image::parse_manifest(digest, content)?;
+                Ok(Self::Image(Box::new(manifest.config().clone())))
             }
             _ => Err(Error::MediaType {
                 what: format!("manifest {digest}"),
@@ -61,10 +62,7 @@ impl Document {
 
 impl Store {
     /// Has `add` add an image. Where it fails, all goes that it added.
-    pub fn receive<T, E>(
-        &self,
-        add: impl FnOnce(&Incoming<'_>) -> Result<T, E>,
-    ) -> Result<T, E>
+    pub fn receive<T, E>(&self, add: impl FnOnce(&Incoming<'_>) -> Result<T, E>) -> Result<T, E>
     where
         E: From<Error>,
     {

@@ -108,10 +108,7 @@ impl Store {
 
     /// Adds something. Of what fails, all that was whole goes too, unless another process uses the
     /// store: that may have found it and count on it, and the next removal takes it away.
-    pub(crate) fn collect_after<T, E>(
-        &self,
-        add: impl FnOnce() -> Result<T, E>,
-    ) -> Result<T, E> {
+    pub(crate) fn collect_after<T, E>(&self, add: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         let result = add();
         if result.is_err()
             && let Ok(Some(_lock)) = Pin::try_exclusive(&self.root.join("lock"))

@@ -81,7 +81,9 @@ impl Outgoing<'_> {
     pub fn repositories(&self, registry: &str) -> Result<BTreeMap<Digest, BTreeSet<String>>> {
         let mut repositories: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
         for entry in self.store.entries()? {
-            let Some(name) = entry.name.filter(|name| name.registry() == registry) else { continue };
+            let Some(name) = entry.name.filter(|name| name.registry() == registry) else {
+                continue;
+            };
             let images = self.store.images_under(&entry.descriptor)?;
             for (layer, _) in images.iter().flat_map(Image::layers) {
                 let known = repositories.entry(digest_of(layer)?).or_default();

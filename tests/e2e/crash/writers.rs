@@ -57,7 +57,7 @@ fn one_image_is_loaded_by_many_while_others_look_and_remove() {
     };
     at_once(silo, &[&load, &load_archive, &load, &remove, &repair], &look);
     silo.ok(&["load", "-q", "-i", "more"]);
-    silo.ok(&["run", "--rm", "guest"]);
+    silo.ok(&["run", "--pull", "never", "--rm", "guest"]);
 }
 
 #[test]
@@ -73,12 +73,15 @@ fn an_image_is_removed_while_containers_of_it_are_made() {
         silo.ok(&["import", "--platform", "wasi/wasm", "--change", change, root, "guest"]);
     };
     let run = |_| {
-        let ended = ok_or(silo, &["run", "--rm", "guest"], &["no such image"]);
+        let ended = ok_or(silo, &["run", "--pull", "never", "--rm", "guest"], &["no such image"]);
         assert!(ended.code != 0 || ended.stdout == "said\n", "{ended:#?}");
     };
     let keep = |n: usize| {
         let name = format!("kept-{n}");
-        if ok_or(silo, &["create", "--name", &name, "guest"], &["no such image"]).code == 0 {
+        if ok_or(silo, &["create", "--pull", "never", "--name", &name, "guest"], &["no such image"])
+            .code
+            == 0
+        {
             assert_eq!(silo.ok(&["start", "-a", &name]), "said");
             silo.ok(&["rm", &name]);
         }

@@ -98,3 +98,12 @@ pub(crate) fn control_groups() -> Vec<PathBuf> {
     }
     found
 }
+
+/// Runs a command that succeeds; what it prints.
+#[track_caller]
+pub(crate) fn done(command: &mut std::process::Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let why = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}: {why}", output.status);
+    String::from_utf8(output.stdout).expect("text")
+}

@@ -55,9 +55,8 @@ impl<'a> Rest<'a> {
     }
 
     fn token(&mut self) -> Option<&'a str> {
-        let is_token = |letter: char| {
-            letter.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~/:".contains(letter)
-        };
+        let is_token =
+            |letter: char| letter.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~/:".contains(letter);
         let end = self.0.find(|letter| !is_token(letter)).unwrap_or(self.0.len());
         let (token, rest) = self.0.split_at(end);
         self.0 = rest;
@@ -122,7 +121,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_quoted_is_read_as_it_was(value in r#"[ -~]{0,20}"#) {
+        fn what_is_quoted_is_read_as_it_was(value in r"[ -~]{0,20}") {
             let quoted = value.replace('\\', "\\\\").replace('"', "\\\"");
             let challenges = parse(&format!("Bearer realm=\"{quoted}\", service=x"));
             prop_assert_eq!(challenges[0].parameter("realm"), Some(value.as_str()));

@@ -118,18 +118,14 @@ fn parse(path: &Path, content: &[u8]) -> Result<Map<String, Value>> {
         return Ok(Map::new());
     }
     let malformed = |source| Error::Malformed { path: path.to_owned(), source };
-    let content: Map<String, Value> = serde_json::from_slice(content).map_err(malformed)?;
-    let wrong = ["auths", "credHelpers"].into_iter().find(|name| {
-        content.get(*name).is_some_and(|value| !value.is_object() && !value.is_null())
-    });
-    match wrong {
-        Some(name) => Err(malformed(serde::de::Error::custom(format!("{name} is no object")))),
-        None => {
-            let mut content = content;
-            content.retain(|_, value| !value.is_null());
-            Ok(content)
+    let mut content: Map<String, Value> = serde_json::from_slice(content).map_err(malformed)?;
+    content.retain(|_, value| !value.is_null());
+    for name in ["auths", "credHelpers"] {
+        if content.get(name).is_some_and(|value| !value.is_object()) {
+            return Err(malformed(serde::de::Error::custom(format!("{name} is no object"))));
         }
     }
+    Ok(content)
 }
 
 /// Reads a file's content, for fuzzing.
@@ -191,8 +187,8 @@ mod tests {
         Config { path: "config.json".into(), content }
     }
 
-    fn basic(user: &str, secret: &str) -> Option<Credentials> {
-        Some(Credentials::Basic { user: user.to_owned(), secret: secret.to_owned() })
+    fn basic(user: &str, secret: &str) -> Credentials {
+        Credentials::Basic { user: user.to_owned(), secret: secret.to_owned() }
     }
 
     #[test]
@@ -204,8 +200,8 @@ mod tests {
             "empty.example": {},
         }}));
         let of = |registry| config.credentials(registry).unwrap();
-        assert_eq!(of("localhost:5000"), basic("me", "se:cret"));
-        assert_eq!(of("docker.io"), basic("hub", "x"));
+        assert_eq!(of("localhost:5000"), Some(basic("me", "se:cret")));
+        assert_eq!(of("docker.io"), Some(basic("hub", "x")));
         assert_eq!(of("old.example"), Some(Credentials::Identity("id".to_owned())));
         assert_eq!(of("empty.example"), None);
         assert_eq!(of("other.example"), None);
@@ -227,7 +223,7 @@ mod tests {
         fs::write(&path, r#"{ "psFormat": "x", "auths": { "b": {} } }"#).unwrap();
         Config::open(&path).unwrap().keep("a", "me", "secret").unwrap();
         let mut config = Config::open(&path).unwrap();
-        assert_eq!(config.credentials("a").unwrap(), basic("me", "secret"));
+        assert_eq!(config.credentials("a").unwrap(), Some(basic("me", "secret")));
         assert!(config.forget("a").unwrap());
         assert!(!config.forget("a").unwrap());
         let left: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();

@@ -12,10 +12,10 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
 use self::challenge::Challenge;
 pub(crate) use self::config::Config;
 use crate::{Result, http::Http};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 
 /// Who the user is.
 #[derive(Clone, PartialEq, Eq)]

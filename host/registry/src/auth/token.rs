@@ -122,7 +122,8 @@ mod tests {
 
     #[test]
     fn forms_are_escaped_and_empty_fields_left_out() {
-        let form = encoded(&[("scope", "repository:a/b:pull,push"), ("account", ""), ("x", "a b&ä")]);
+        let form =
+            encoded(&[("scope", "repository:a/b:pull,push"), ("account", ""), ("x", "a b&ä")]);
         assert_eq!(form, "scope=repository:a/b:pull,push&x=a%20b%26%C3%A4");
     }
 

@@ -52,7 +52,7 @@ fn of_io(verb: &'static str, url: String, error: io::Error) -> Failed {
     if let Some(error) = inner {
         return of_tls(url, error.clone());
     }
-    if error.get_ref().is_some_and(|inner| inner.is::<Error>()) {
+    if error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()).is_some() {
         // Of whoever gave what was to be sent.
         return match error.downcast::<Error>() {
             Ok(error) => Failed::lasting(error),

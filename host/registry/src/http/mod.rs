@@ -204,12 +204,7 @@ impl Resolver for Lookup {
 /// The error for an answer that is a failure.
 pub(crate) fn refused(request: &Request<'_>, response: Response<Body>) -> Error {
     let status = response.status().as_u16();
-    Error::Status {
-        verb: request.verb,
-        url: public(&request.url),
-        status,
-        said: said(response),
-    }
+    Error::Status { verb: request.verb, url: public(&request.url), status, said: said(response) }
 }
 
 /// What a registry says of a failure (distribution-spec, "Error Codes"), as far as it is to be had.

@@ -102,7 +102,7 @@ impl Transfer<'_> {
     }
 
     fn fetched(&self, descriptor: &Descriptor) -> Result<Manifest> {
-        self.manifest(digest_of(descriptor)?, &descriptor.media_type().to_string())
+        self.manifest(digest_of(descriptor)?, descriptor.media_type().as_ref())
     }
 
     /// The image that a manifest is of; manifest and config come into the store.

@@ -60,7 +60,7 @@ impl Transfer<'_> {
             if self.has_blob(blob)? {
                 return Ok(Arrival::Sent);
             }
-            upload = if is_damage(&error) { None } else { self.resume(current, size)? };
+            upload = if is_damage(&error) { None } else { self.resume(current, size) };
             if upload.as_ref().is_some_and(|upload| upload.offset > before) {
                 retries.reset();
             }
@@ -97,16 +97,15 @@ impl Transfer<'_> {
     }
 
     /// Where an upload goes on, if the registry still knows of it and has anything.
-    fn resume(&self, upload: Upload, size: u64) -> Result<Option<Upload>> {
+    fn resume(&self, upload: Upload, size: u64) -> Option<Upload> {
         let request = Request::new("GET", upload.location.clone());
-        let Ok(response) = self.repository.call(&request, &[404, 405]) else { return Ok(None) };
+        let Ok(response) = self.repository.call(&request, &[404, 405]) else { return None };
         let end = header_of(&response, "range").and_then(|range| {
             range.trim_start_matches("bytes=").strip_prefix("0-")?.trim().parse::<u64>().ok()
         });
-        let end = end.filter(|end| response.status().is_success() && (1..size).contains(end));
-        let Some(end) = end else { return Ok(None) };
+        let end = end.filter(|end| response.status().is_success() && (1..size).contains(end))?;
         let location = self.location(&response, &upload.location).unwrap_or(upload.location);
-        Ok(Some(Upload { location, offset: end + 1 }))
+        Some(Upload { location, offset: end + 1 })
     }
 
     fn send(&self, blob: Digest, size: u64, upload: &Upload) -> Result<()> {
@@ -142,11 +141,9 @@ impl Transfer<'_> {
     /// The blob from `offset` on.
     fn open(&self, blob: Digest, offset: u64) -> Result<Box<dyn Read + '_>> {
         let mut file = self.outgoing.blob(blob, "the image")?;
-        file.seek(SeekFrom::Start(offset)).map_err(|source| silo_layers::Error::Read {
-            what: format!("blob {blob}"),
-            source,
-        })?;
-        Ok(Box::new(Told {
+        file.seek(SeekFrom::Start(offset))
+            .map_err(|source| silo_layers::Error::Read { what: format!("blob {blob}"), source })?;
+        Ok(Box::new(Watched {
             file,
             blob,
             done: offset,
@@ -188,7 +185,7 @@ fn is_damage(error: &Error) -> bool {
 }
 
 /// A blob that tells how far it was read.
-struct Told<'a> {
+struct Watched<'a> {
     file: std::fs::File,
     blob: Digest,
     done: u64,
@@ -197,7 +194,7 @@ struct Told<'a> {
     stop: &'a Stop,
 }
 
-impl Read for Told<'_> {
+impl Read for Watched<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.stop.check().map_err(io::Error::other)?;
         let count = self.file.read(buffer)?;
