@@ -1,4 +1,5 @@
 mod images;
+mod transfer;
 
 use std::{cell::Cell, collections::HashSet, io::Write as _, thread};
 

@@ -1,0 +1,5 @@
+//! The header `WWW-Authenticate`.
+
+#![cfg_attr(feature = "engine", no_main)]
+
+silo_layers_fuzz::target!(silo_registry::fuzzing::read_challenge);
