@@ -39,11 +39,13 @@ impl Context {
 
     /// The images, without the containers.
     pub(crate) fn store(&self) -> Result<Store> {
+        enter_own_users()?;
         Ok(Store::open(&self.root)?)
     }
 
     /// Containers, images and backends.
     pub(crate) fn engine(&self) -> Result<Engine> {
+        enter_own_users()?;
         Ok(Engine::open(&self.root, self.backends(), supervise::launcher(&self.root)?)?)
     }
 
@@ -57,6 +59,18 @@ impl Context {
     }
 }
 
+/// Whatever is in the store is as it is to the ids that are lent to this user.
+#[cfg(target_os = "linux")]
+fn enter_own_users() -> Result<()> {
+    Ok(silo_linux::enter_own_users()?)
+}
+
+#[cfg(not(target_os = "linux"))]
+#[expect(clippy::unnecessary_wraps, reason = "on Linux it can fail")]
+fn enter_own_users() -> Result<()> {
+    Ok(())
+}
+
 /// An environment variable that is set to something.
 fn variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
@@ -65,7 +79,7 @@ fn variable(name: &str) -> Option<OsString> {
 /// Where the system keeps such things.
 pub(crate) fn default_root() -> Result<PathBuf> {
     #[cfg(target_os = "linux")]
-    if rustix::process::geteuid().is_root() {
+    if silo_layers::tree::is_privileged() {
         return Ok(PathBuf::from("/var/lib/silo"));
     }
     let home = |below: &str| Some(PathBuf::from(variable("HOME")?).join(below));

@@ -159,6 +159,13 @@ impl From<silo_engine::Error> for Failure {
     }
 }
 
+impl From<silo_isolation::Error> for Failure {
+    fn from(error: silo_isolation::Error) -> Self {
+        let hint = error.hint().map(str::to_owned);
+        Self { error: Box::new(error), hint, code: ENGINE_FAILED }
+    }
+}
+
 impl From<silo_layers::Error> for Failure {
     fn from(error: silo_layers::Error) -> Self {
         let hint = error.hint().map(str::to_owned);

@@ -17,7 +17,7 @@ use crate::{
     cgroup::{self, Cgroup},
     child::{First, Streams},
     devices, explain,
-    facts::{Facts, has_apparmor, own_ids},
+    facts::{Facts, has_apparmor},
     guest::Guest,
     outside,
     plan::{Plan, ProcessPlan, StateFile, is_root},
@@ -25,6 +25,7 @@ use crate::{
     protocol,
     record::{self, Record},
     resources,
+    rootless::{OwnIds, hands_ids_on, outer_ids},
     sandbox::LinuxSandbox,
     sys::{self, Where},
     terminal::Pty,
@@ -243,21 +244,28 @@ fn admit_users(bundle: &Bundle, privileged: bool) -> Vec<Refusal> {
         }
         _ => {}
     }
-    let only = only_user(&bundle.security);
     if let Some(user) = &bundle.process.user
         && !privileged
-        && (user.uid, user.gid) != only
     {
-        let why =
-            format!("without root there is only user {} inside, which is you outside", only.0);
-        refusals.push(Refusal::new(format!("the user {}:{}", user.uid, user.gid), why));
+        let why = why_not_user(&bundle.security, (user.uid, user.gid));
+        let what = format!("the user {}:{}", user.uid, user.gid);
+        refusals.extend(why.map(|why| Refusal::new(what, why)));
     }
     refusals
 }
 
-/// Who there is in an ordinary user's container.
-fn only_user(security: &Security) -> (u32, u32) {
-    if security.users == Some(Users::Kept) { own_ids() } else { (0, 0) }
+/// Why a user is not there in an ordinary user's container.
+fn why_not_user(security: &Security, user: (u32, u32)) -> Option<String> {
+    let kept = security.users == Some(Users::Kept);
+    if hands_ids_on() && !kept {
+        let why = "no range of /etc/subuid and /etc/subgid that is lent to you reaches so far";
+        return (!OwnIds::read().has(user.0, user.1)).then(|| why.to_owned());
+    }
+    let only = if kept { outer_ids() } else { (0, 0) };
+    let lent = if kept { "" } else { ", as no ids are lent to you in /etc/subuid and /etc/subgid" };
+    (user != only).then(|| {
+        format!("without root there is only user {} inside, which is you outside{lent}", only.0)
+    })
 }
 
 fn barriers() -> Vec<Barrier> {

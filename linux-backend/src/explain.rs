@@ -46,7 +46,7 @@ pub(crate) fn silent() -> Error {
 
 /// Why no process could be cloned.
 pub(crate) fn clone_failure(errno: Errno, ids: IdSource) -> Error {
-    let rootless = !ids.has_others();
+    let rootless = ids.is_rootless();
     let what = if rootless { "make a user namespace" } else { "make namespaces" };
     let hint = match errno {
         Errno::PERM | Errno::ACCESS | Errno::USERS if rootless => USER_NAMESPACES,
@@ -183,7 +183,7 @@ impl Explain<'_> {
         if !matches!(failure.errno, Errno::PERM | Errno::ACCESS) {
             return None;
         }
-        let rootless = !self.facts.ids.has_others();
+        let rootless = self.facts.ids.is_rootless();
         match failure.step {
             Step::MapIds | Step::Unshare | Step::PrivateMounts if rootless => Some(USER_NAMESPACES),
             Step::OpenOverlay | Step::MountOverlay | Step::AddLayer if rootless => Some(OVERLAY),

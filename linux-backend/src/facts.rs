@@ -14,7 +14,9 @@ use crate::{
     devices::{self, DeviceList, Given},
     ids::Lease,
     plan::Arguments,
-    policy, respawn, sys,
+    policy, respawn,
+    rootless::{OwnIds, hands_ids_on, outer_ids},
+    sys,
 };
 
 /// Whose users those of a container are.
@@ -24,9 +26,11 @@ pub(crate) enum IdSource {
     Host,
     /// 0 to 65,535 inside are as many from `first` on outside, which are nobody's.
     Range { first: u32 },
-    /// One user inside is whoever this process is outside, and there is nobody else: 0, or the one of the
-    /// same number.
-    Single { uid: u32, gid: u32, kept: bool },
+    /// All that this process has, by the same numbers: it is root of a user namespace itself.
+    Nested,
+    /// One user and group inside are this process's own, and there is nobody else: 0, or who has made
+    /// this process's user namespace.
+    Single { own: (u32, u32), inside: (u32, u32) },
 }
 
 impl IdSource {
@@ -39,11 +43,16 @@ impl IdSource {
         !matches!(self, Self::Single { .. })
     }
 
+    /// Whether whoever runs this is not root of the machine.
+    pub(crate) const fn is_rootless(self) -> bool {
+        matches!(self, Self::Nested | Self::Single { .. })
+    }
+
     /// The user and group that own the container's files, and that its programs run as unless told
     /// otherwise.
     pub(crate) const fn owner(self) -> (u32, u32) {
         match self {
-            Self::Single { uid, gid, kept: true } => (uid, gid),
+            Self::Single { inside, .. } => inside,
             _ => (0, 0),
         }
     }
@@ -53,6 +62,8 @@ impl IdSource {
 #[derive(Debug)]
 pub(crate) struct Facts {
     pub(crate) ids: IdSource,
+    /// The ids that are handed on, where those are this process's.
+    pub(crate) own_ids: OwnIds,
     /// The range of ids, where there is one.
     pub(crate) _lease: Option<Lease>,
     /// The version of Landlock that is to be used, 0 for none.
@@ -100,10 +111,9 @@ impl Facts {
         let ids = match (&lease, users) {
             (Some(lease), _) => IdSource::Range { first: lease.first },
             (None, Users::Host) => IdSource::Host,
-            (None, Users::Own | Users::Kept) => {
-                let (uid, gid) = own_ids();
-                IdSource::Single { uid, gid, kept: users == Users::Kept }
-            }
+            (None, Users::Own) if hands_ids_on() => IdSource::Nested,
+            (None, Users::Own) => IdSource::Single { own: own_ids(), inside: (0, 0) },
+            (None, Users::Kept) => IdSource::Single { own: own_ids(), inside: outer_ids() },
         };
         let given = devices::given(&bundle.security)?;
         let permitted = permitted(&bundle.security, &given, ids)?;
@@ -112,6 +122,7 @@ impl Facts {
             |path| (bundle.network == Network::Host).then(|| fs::read_to_string(path).ok());
         Ok(Self {
             ids,
+            own_ids: if ids == IdSource::Nested { OwnIds::read() } else { OwnIds::default() },
             _lease: lease,
             landlock: match bundle.security.isolation {
                 Isolation::Strict => sys::landlock_version(),

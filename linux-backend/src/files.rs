@@ -23,7 +23,7 @@ pub(crate) fn open(guest: &Guest, ids: IdSource) -> Result<Box<dyn GuestFiles>> 
             let range = IdRange { first, size: ids::SIZE };
             Box::new(Mapped { tree: tree.with_ids(range), first })
         }
-        IdSource::Host | IdSource::Single { .. } => Box::new(tree),
+        IdSource::Host | IdSource::Nested | IdSource::Single { .. } => Box::new(tree),
     })
 }
 

@@ -24,6 +24,7 @@ mod other_systems;
 mod parallel;
 mod pauses;
 mod registries;
+mod rootless;
 mod runtime;
 mod save;
 mod supervisor;

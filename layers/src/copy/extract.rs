@@ -10,7 +10,7 @@ use super::{
     guest::{LiveTree, Side, Unpacker},
     place::{self, CopyError, Place, Source},
 };
-use crate::{error::Error, tarball::Reader, union::FsError};
+use crate::{error::Error, tarball::Reader, tree, union::FsError};
 
 /// Unpacks at the host's `target` the copy of what was written as `path` of a container. No link
 /// there, old or new, leads a copy out of it. Returns the paths of what a host gets no copy of:
@@ -24,8 +24,9 @@ pub fn unpack_host(
     target: &Path,
     owners: bool,
 ) -> Result<Vec<String>, CopyError> {
-    if owners {
-        super::keeps_owners().map_err(CopyError::no_owners)?;
+    // The ids that are lent to a user are nobody's on the host.
+    if owners && !tree::is_privileged() {
+        return Err(CopyError::no_owners(super::NO_OWNERS));
     }
     let mut reader = Reader::new(archive);
     let Some(first) = entries::next(&mut reader)? else {

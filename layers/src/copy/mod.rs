@@ -38,9 +38,11 @@ use crate::{
 /// How much of an archive is on its way at once, in bytes.
 const BUFFER: usize = 64 << 10;
 
-/// Whether files that this process makes can be somebody else's; if not, why, in one clause.
+const NO_OWNERS: &str = "only root can give files away, on Linux";
+
+/// Whether files that this process makes for guests can be somebody else's; if not, why, in one clause.
 pub fn keeps_owners() -> Result<(), &'static str> {
-    if tree::is_privileged() { Ok(()) } else { Err("only root can give files away, on Linux") }
+    if tree::keeps_owners() { Ok(()) } else { Err(NO_OWNERS) }
 }
 
 /// What an archive that may be compressed holds.

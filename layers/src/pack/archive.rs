@@ -165,8 +165,8 @@ fn header(
     header.set_entry_type(kind);
     header.set_size(0);
     header.set_mode(attributes.mode & 0o7777);
-    // Without privilege, a tree's files are those of the user, who is root to the guest.
-    let keeps_owners = tree::is_privileged();
+    // Where there is but one user, a tree's files are those of the user, who is root to the guest.
+    let keeps_owners = tree::keeps_owners();
     header.set_uid(if keeps_owners { attributes.uid.into() } else { 0 });
     header.set_gid(if keeps_owners { attributes.gid.into() } else { 0 });
     set_time(&mut header, &mut records, attributes.mtime);

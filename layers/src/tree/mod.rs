@@ -26,7 +26,7 @@ pub enum Encoding {
     /// As the kernel's overlayfs keeps it, on Linux: every file as itself, a whiteout as a
     /// character device 0:0, an opaque directory by an extended attribute, which is
     /// `trusted.overlay.opaque` for root and `user.overlay.opaque` otherwise (mount option
-    /// `userxattr`). Without privilege, owners and devices are left out.
+    /// `userxattr`). Without privilege devices are left out, and owners where there is but one user.
     Overlay,
     /// On any host: escaped names; a symbolic link as a file `%l<name>` with its target, a whiteout
     /// as an empty file `%w<name>`, an opaque directory by a file `%o` in it, fifos, devices and
@@ -54,6 +54,13 @@ impl Encoding {
 #[must_use]
 pub fn is_privileged() -> bool {
     overlay::privileged()
+}
+
+/// Whether trees that this process makes have the owners of their entries: it is root of the machine, or of a
+/// user namespace with others in it.
+#[must_use]
+pub fn keeps_owners() -> bool {
+    overlay::keeps_owners()
 }
 
 /// Major and minor number of an `st_rdev`; of no device where the host has none.

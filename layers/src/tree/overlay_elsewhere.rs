@@ -14,6 +14,10 @@ pub(super) fn privileged() -> bool {
     false
 }
 
+pub(super) fn keeps_owners() -> bool {
+    false
+}
+
 pub(super) fn listing(_: &Dir) -> io::Result<(Vec<Entry>, bool)> {
     unsupported()
 }

@@ -28,6 +28,28 @@ pub(super) fn privileged() -> bool {
     })
 }
 
+/// Whether this process is root of a user namespace with others in it, be it that of the machine.
+pub(super) fn keeps_owners() -> bool {
+    static KEEPS: OnceLock<bool> = OnceLock::new();
+    *KEEPS.get_or_init(|| {
+        let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+        let counts = map.lines().filter_map(|line| line.split_ascii_whitespace().nth(2));
+        let mapped: u64 = counts.filter_map(|count| count.parse::<u64>().ok()).sum();
+        rustix::process::geteuid().is_root() && mapped > 1
+    })
+}
+
+/// Why an owner cannot be given: there is no such id here.
+fn no_such_id(errno: Errno, user: Option<u32>, group: u32) -> io::Error {
+    if errno != Errno::INVAL || privileged() {
+        return errno.into();
+    }
+    let user = user.map_or_else(String::new, |user| format!("user {user} or "));
+    io::Error::other(format!(
+        "{user}group {group} is beyond the ids that /etc/subuid and /etc/subgid lend to this user"
+    ))
+}
+
 fn opaque_attribute() -> &'static str {
     if privileged() { "trusted.overlay.opaque" } else { "user.overlay.opaque" }
 }
@@ -135,11 +157,12 @@ pub(super) fn set_mode(dir: &Dir, name: &Path, mode: u32) -> io::Result<()> {
 }
 
 pub(super) fn set_owner(dir: &Dir, name: &Path, user: Option<u32>, group: u32) -> io::Result<()> {
-    if !privileged() {
+    if !keeps_owners() {
         return Ok(());
     }
     let owner = (user.map(Uid::from_raw), Some(Gid::from_raw(group)));
-    Ok(fs::chownat(dir, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)?)
+    fs::chownat(dir, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(|errno| no_such_id(errno, user, group))
 }
 
 /// Lets two entries change places at once.
@@ -153,9 +176,10 @@ pub(super) fn apply_to_file(file: &File, attributes: &Attributes) -> io::Result<
     // What is so already costs a transaction of the file system all the same when it is set.
     let now = fs::fstat(file)?;
     let owner = (attributes.uid, attributes.gid);
-    let is_anothers = privileged() && (now.st_uid, now.st_gid) != owner;
+    let is_anothers = keeps_owners() && (now.st_uid, now.st_gid) != owner;
     if is_anothers {
-        fs::fchown(file, Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)))?;
+        fs::fchown(file, Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)))
+            .map_err(|errno| no_such_id(errno, Some(owner.0), owner.1))?;
     }
     let mode = attributes.mode & 0o7777;
     if is_anothers || now.st_mode & 0o7777 != mode {
@@ -189,10 +213,7 @@ pub(super) fn apply(dir: &Dir, name: &Path, kind: Kind, attributes: &Attributes)
     if matches!(kind, Kind::File | Kind::Directory) {
         return apply_to_file(&File::from(readable(dir, name)?), attributes);
     }
-    if privileged() {
-        let owner = (Some(Uid::from_raw(attributes.uid)), Some(Gid::from_raw(attributes.gid)));
-        fs::chownat(dir, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)?;
-    }
+    set_owner(dir, name, Some(attributes.uid), attributes.gid)?;
     if kind != Kind::Symlink {
         set_mode(dir, name, attributes.mode)?;
     }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use rustix::fs::{Access, AtFlags, CWD};
+use silo_layers::tree::is_privileged;
 
 /// A controller that limits are held by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +74,7 @@ impl Hierarchy {
         let mounts = Path::new(MOUNTS);
         let own = fs::read_to_string("/proc/self/cgroup")
             .map_err(|error| format!("/proc/self/cgroup cannot be read: {error}"))?;
-        let root = rustix::process::geteuid().is_root();
+        let root = is_privileged();
         if magic(mounts) == Some(CGROUP2_SUPER_MAGIC) {
             let found = unified(mounts, unified_path(&own), root);
             return found.map(|base| Self::Unified { base });
@@ -103,8 +104,7 @@ impl Hierarchy {
     /// `cgroup` in another hierarchy.
     pub(super) fn freezer(cgroup: &Path) -> Option<PathBuf> {
         let mount = Path::new(MOUNTS).join("freezer");
-        let usable =
-            rustix::process::geteuid().is_root() && magic(&mount) == Some(CGROUP_SUPER_MAGIC);
+        let usable = is_privileged() && magic(&mount) == Some(CGROUP_SUPER_MAGIC);
         usable.then(|| Some(mount.join(super::SILO).join(cgroup.file_name()?)))?
     }
 

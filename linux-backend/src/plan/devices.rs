@@ -61,7 +61,9 @@ fn given(device: &Given, name: &str, ids: IdSource) -> Result<DeviceNode> {
         IdSource::Host => made((user, group)),
         // Of whom it is on the host, it is inside: as with files of volumes.
         IdSource::Range { first } => made((first + within(user), first + within(group))),
-        IdSource::Single { .. } => Node::Bound { host: path_string(&device.host)? },
+        IdSource::Nested | IdSource::Single { .. } => {
+            Node::Bound { host: path_string(&device.host)? }
+        }
     };
     let directory = name.rsplit_once('/').map(|(directory, _)| c_string(directory)).transpose()?;
     Ok(DeviceNode { name: c_string(name)?, directory, node })
@@ -100,7 +102,7 @@ pub(super) fn make_room(mounts: &mut [MountPlan], facts: &Facts) -> Result<()> {
         return Ok(());
     }
     for mount in mounts.iter_mut().filter(|mount| mount.becomes == Some(Anchor::Dev)) {
-        if !matches!(facts.ids, IdSource::Single { .. }) {
+        if !facts.ids.is_rootless() {
             mount.attributes = mount.attributes.without(Attributes::NO_DEV);
         }
         // Its nodes open where who has mounted it may make such.

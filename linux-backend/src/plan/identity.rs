@@ -7,7 +7,12 @@ use rustix::{
 use silo_isolation::User;
 
 use super::IdMap;
-use crate::{facts::IdSource, ids, policy::Policy};
+use crate::{
+    facts::IdSource,
+    ids,
+    policy::Policy,
+    rootless::{Extent, OwnIds},
+};
 
 /// The ids and capabilities of a process.
 #[derive(Debug)]
@@ -68,7 +73,7 @@ impl Identity {
 }
 
 /// What maps the ids of a user namespace. An unprivileged user may map itself, and nobody else.
-pub(super) fn maps(ids: IdSource) -> Vec<IdMap> {
+pub(super) fn maps(ids: IdSource, own: &OwnIds) -> Vec<IdMap> {
     let map = |file, content: &str| IdMap { file, content: content.to_owned() };
     match ids {
         IdSource::Host => Vec::new(),
@@ -76,13 +81,20 @@ pub(super) fn maps(ids: IdSource) -> Vec<IdMap> {
             let range = format!("0 {first} {}", ids::SIZE);
             vec![map("uid_map", &range), map("gid_map", &range)]
         }
-        IdSource::Single { uid, gid, .. } => {
-            let (user, group) = ids.owner();
-            vec![
-                map("setgroups", "deny"),
-                map("uid_map", &format!("{user} {uid} 1")),
-                map("gid_map", &format!("{group} {gid} 1")),
-            ]
+        IdSource::Nested => {
+            vec![map("uid_map", &same(&own.users)), map("gid_map", &same(&own.groups))]
         }
+        IdSource::Single { own: (uid, gid), inside: (user, group) } => vec![
+            map("setgroups", "deny"),
+            map("uid_map", &format!("{user} {uid} 1")),
+            map("gid_map", &format!("{group} {gid} 1")),
+        ],
     }
+}
+
+/// Maps what this process has to the same numbers. No line may reach over two of the map around it.
+fn same(extents: &[Extent]) -> String {
+    let lines =
+        extents.iter().map(|Extent { inside, count, .. }| format!("{inside} {inside} {count}"));
+    lines.collect::<Vec<_>>().join("\n")
 }

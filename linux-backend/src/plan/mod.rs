@@ -200,7 +200,7 @@ impl Plan {
                 facts.permitted.as_ref(),
             ),
             namespaces,
-            id_maps: identity::maps(facts.ids),
+            id_maps: identity::maps(facts.ids, &facts.own_ids),
             unshared: match facts.uptime {
                 Some(_) => Namespaces::CGROUP.and(Namespaces::TIME),
                 None => Namespaces::CGROUP,

@@ -72,7 +72,7 @@ impl RootPlan {
         let work = absolute(&snapshot.work)?;
         let base = common_ancestor(lowers.iter().chain([&upper, &work]));
         let below = |path: &PathBuf| path_string(path.strip_prefix(&base).unwrap_or(path));
-        let user_attributes = !ids.has_others();
+        let user_attributes = ids.is_rootless();
         let volatile = root.volatile;
         let mut data = data(&base, &lowers, &upper, &work);
         for (flag, wanted) in [(",userxattr", user_attributes), (",volatile", volatile)] {
@@ -95,7 +95,7 @@ impl RootPlan {
             readonly: root.readonly,
             outside: match ids {
                 IdSource::Range { first } => Some(first),
-                IdSource::Host | IdSource::Single { .. } => None,
+                IdSource::Host | IdSource::Nested | IdSource::Single { .. } => None,
             },
             base: path_string(&base)?,
         })

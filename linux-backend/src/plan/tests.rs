@@ -8,6 +8,7 @@ use crate::{
     cgroup::{Controller, Hierarchy},
     devices::{DeviceList, Given, Id, RULES},
     facts::IdSource,
+    rootless::{Extent, OwnIds},
     sys::Attributes,
 };
 
@@ -68,11 +69,12 @@ pub(super) fn bundle() -> Bundle {
 
 const HOST: IdSource = IdSource::Host;
 pub(super) const RANGE: IdSource = IdSource::Range { first: 1_000_000_000 };
-const SINGLE: IdSource = IdSource::Single { uid: 1000, gid: 1000, kept: false };
+const SINGLE: IdSource = IdSource::Single { own: (1000, 1000), inside: (0, 0) };
 
 pub(super) fn facts(ids: IdSource) -> Facts {
     Facts {
         ids,
+        own_ids: OwnIds::default(),
         _lease: None,
         landlock: 0,
         apparmor: false,
@@ -224,4 +226,16 @@ fn rules_about_devices_are_lines_of_version_1_or_a_program_of_version_2() {
     let [directory] = &plan_of_2.cgroups[..] else { panic!("{:?}", plan_of_2.cgroups) };
     assert!(directory.settings.is_empty() && directory.controllers.is_empty());
     assert_eq!(directory.device_program.last().unwrap().code, 0x95);
+}
+
+#[test]
+fn who_is_root_of_a_namespace_hands_all_its_ids_on() {
+    let extent = |inside, outside, count| Extent { inside, outside, count };
+    let users = vec![extent(0, 1000, 1), extent(1, 100_000, 65_536)];
+    let own_ids = OwnIds { groups: users[..1].to_vec(), users };
+    let plan = plan(&bundle(), &Facts { own_ids, ..facts(IdSource::Nested) });
+    let maps: Vec<_> = plan.id_maps.iter().map(|map| (map.file, map.content.as_str())).collect();
+    assert_eq!(maps, [("uid_map", "0 0 1\n1 1 65536"), ("gid_map", "0 0 1")]);
+    assert!(plan.root.user_attributes && plan.root.outside.is_none());
+    assert_eq!(plan.process.identity.groups, Some(Vec::new()));
 }

@@ -21,11 +21,15 @@ pub(crate) use self::{host::data, layout::Layout};
 /// The user as whom unprivileged tests run.
 const USER: u32 = 1000;
 
+pub(crate) const NEWUIDMAP: &str = "/usr/bin/newuidmap";
+
 /// The program with a store of its own, which goes, containers included, when this is dropped.
 pub(crate) struct Silo {
     home: TempDir,
     program: PathBuf,
     user: Option<u32>,
+    /// Files that its processes see in other files' places.
+    binds: Vec<(PathBuf, &'static str)>,
 }
 
 /// How a command ended.
@@ -43,7 +47,7 @@ impl Silo {
         // Another build than the one beside the tests, where the variable names one.
         let program = std::env::var_os("SILO_TEST_PROGRAM");
         let program = program.unwrap_or_else(|| env!("CARGO_BIN_EXE_silo").into());
-        Self { home, program: program.into(), user: None }
+        Self { home, program: program.into(), user: None, binds: Vec::new() }
     }
 
     /// An empty store of an unprivileged user, in a place that such a user can reach.
@@ -58,6 +62,30 @@ impl Silo {
             silo.user = Some(USER);
         }
         silo
+    }
+
+    /// The same of a user to whom the host lends ids. Needs root, and newuidmap(1).
+    pub(crate) fn with_lent_ids() -> Option<Self> {
+        if !host::needs_root() {
+            return None;
+        }
+        if !Path::new(NEWUIDMAP).exists() {
+            host::leave_out("there is no newuidmap (Debian's uidmap)");
+            return None;
+        }
+        let mut silo = Self::unprivileged();
+        let lent = silo.file("lent", format!("{USER}:{}:65536\n", Self::FIRST_LENT));
+        silo.see(lent.clone(), "/etc/subuid");
+        silo.see(lent, "/etc/subgid");
+        Some(silo)
+    }
+
+    /// The id on the host that is 1 inside, where ids are lent.
+    pub(crate) const FIRST_LENT: u32 = 0x1000_0000;
+
+    /// Has all processes from here on see `file` in the place of another.
+    pub(crate) fn see(&mut self, file: PathBuf, place: &'static str) {
+        self.binds.push((file, place));
     }
 
     /// Another program than the one built beside the tests.
@@ -103,7 +131,7 @@ impl Silo {
         let mut command = match self.user {
             None => Command::new(&self.program),
             Some(user) => {
-                let mut command = Command::new("setpriv");
+                let mut command = self.seeing("setpriv");
                 command.args([format!("--reuid={user}"), format!("--regid={user}")]);
                 command.arg("--clear-groups").arg(&self.program);
                 command
@@ -113,6 +141,21 @@ impl Silo {
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", self.home.path()).env("LC_ALL", "C.UTF-8");
         command.current_dir(self.home.path()).stdin(Stdio::null());
+        command
+    }
+
+    /// A command that sees what is bound in other files' places, in mounts of its own.
+    fn seeing(&self, program: &str) -> Command {
+        if self.binds.is_empty() {
+            return Command::new(program);
+        }
+        let mut command = Command::new("unshare");
+        let binds = "while [ \"$1\" != -- ]; do mount --bind \"$1\" \"$2\" || exit; shift 2; done; shift; exec \"$@\"";
+        command.args(["--mount", "--propagation", "private", "sh", "-c", binds, "sh"]);
+        for (file, place) in &self.binds {
+            command.arg(file).arg(place);
+        }
+        command.args(["--", program]);
         command
     }
 
