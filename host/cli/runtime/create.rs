@@ -1,6 +1,10 @@
 //! `create` and `run`.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    io::{Write as _, stderr},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::Args;
 use jiff::Timestamp;
@@ -94,10 +98,17 @@ pub(super) fn check_preserved(count: u32) -> Result<()> {
 
 /// Makes a container for the program that it has, whatever that is for.
 fn make(runtime: &Runtime, id: &str, options: &CreateOptions) -> Result<Made> {
-    Ok(match webassembly::of(&options.bundle)? {
+    let made = match webassembly::of(&options.bundle)? {
         Some(guest) => runtime.create_with(id, options, Some(&|| guest.run()))?,
         None => runtime.create(id, options)?,
-    })
+    };
+    if !made.unknown_capabilities.is_empty() {
+        let names = made.unknown_capabilities.join(" ");
+        // Where stderr is gone there is nobody to tell.
+        let what = format!("silo: ignoring unknown or unavailable capabilities: [{names}]\n");
+        let _ = stderr().lock().write_all(what.as_bytes());
+    }
+    Ok(made)
 }
 
 impl Create {

@@ -1,6 +1,7 @@
 //! `create`: from a bundle to a container that waits to be started.
 
 use std::{
+    collections::BTreeSet,
     fs,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
@@ -54,6 +55,8 @@ pub struct Made {
     pub(super) process: Cloned,
     /// Its terminal, where that was not sent elsewhere.
     pub(super) terminal: Option<SharedTerminal>,
+    /// Capabilities of the configuration that nobody knows, and that it therefore has not.
+    pub unknown_capabilities: Vec<String>,
 }
 
 impl Runtime {
@@ -74,7 +77,7 @@ impl Runtime {
     ) -> Result<Made> {
         let bundle = fs::canonicalize(&options.bundle)
             .map_err(Error::file("find the bundle", &options.bundle))?;
-        let spec = load(&bundle.join("config.json"))?;
+        let (spec, unknown) = load(&bundle.join("config.json"))?;
         let console = Console::of(&spec, options)?;
         let place = self.place(&spec, id)?;
         let around = Around {
@@ -104,7 +107,7 @@ impl Runtime {
             replace(file, making.record.pid.to_string().as_bytes())?;
         }
         let terminal = console.give(making.terminal.take())?;
-        making.done(terminal)
+        making.done(terminal, unknown)
     }
 
     pub(super) fn place(&self, spec: &Spec, id: &str) -> Result<Place> {
@@ -118,8 +121,8 @@ impl Runtime {
     }
 }
 
-/// Reads a configuration.
-pub(super) fn load(path: &Path) -> Result<Spec> {
+/// Reads a configuration; gives it and the capabilities in it that nobody knows.
+pub(super) fn load(path: &Path) -> Result<(Spec, Vec<String>)> {
     let bytes = fs::read(path).map_err(Error::file("read", path))?;
     let json = |source| Error::Json {
         what: "a configuration of the OCI runtime specification",
@@ -127,16 +130,15 @@ pub(super) fn load(path: &Path) -> Result<Spec> {
         source,
     };
     let mut value: Value = serde_json::from_slice(&bytes).map_err(json)?;
-    if let Some(process) = value.get_mut("process") {
-        leave_unknown_capabilities_out(process);
-    }
+    let process = value.get_mut("process");
+    let unknown = process.map(leave_unknown_capabilities_out).unwrap_or_default();
     let spec: Spec = serde_json::from_value(value).map_err(json)?;
     let version = spec.version();
     if version.split('.').next() != Some("1") {
         let why = format!("`{version}` is none that this runtime knows: those are 1.x");
         return Err(Error::config("ociVersion", why));
     }
-    Ok(spec)
+    Ok((spec, unknown))
 }
 
 /// A process as `exec` reads it from a file.
@@ -147,16 +149,20 @@ pub fn process_of(json: &[u8]) -> Result<spec::Process, serde_json::Error> {
 }
 
 /// A capability that no kernel has can be had by nobody: a configuration that was made for a newer
-/// kernel names some (as runc, which warns of them).
-fn leave_unknown_capabilities_out(process: &mut Value) {
+/// kernel names some. Gives their names.
+fn leave_unknown_capabilities_out(process: &mut Value) -> Vec<String> {
+    let mut unknown = BTreeSet::new();
     let sets = process.get_mut("capabilities").and_then(Value::as_object_mut);
     for set in sets.into_iter().flat_map(serde_json::Map::values_mut) {
         if let Some(names) = set.as_array_mut() {
-            let is_known =
-                |name: &Value| serde_json::from_value::<spec::Capability>(name.clone()).is_ok();
-            names.retain(is_known);
+            names.retain(|name| {
+                let known = serde_json::from_value::<spec::Capability>(name.clone()).is_ok();
+                unknown.extend(name.as_str().filter(|_| !known).map(str::to_owned));
+                known
+            });
         }
     }
+    unknown.into_iter().collect()
 }
 
 /// A container that is being made. What there is of it goes with this.
@@ -200,7 +206,7 @@ impl Making {
         size: Option<TerminalSize>,
         inside: Option<&dyn Fn() -> u8>,
     ) -> Result<(Setup, Cloned)> {
-        let tasks = self.record.cgroups.entries(false)?;
+        let tasks = self.record.cgroups.tasks()?;
         let unified = self.record.cgroups.unified()?;
         let gate = {
             let (address, _directory) = self.directory.gate_address()?;
@@ -244,10 +250,14 @@ impl Making {
     }
 
     /// The container is made: from here on it goes by `delete`.
-    fn done(mut self, terminal: Option<OwnedFd>) -> Result<Made> {
+    fn done(
+        mut self,
+        terminal: Option<OwnedFd>,
+        unknown_capabilities: Vec<String>,
+    ) -> Result<Made> {
         let process = self.process.take().ok_or(Error::NotRunning)?;
         std::mem::forget(self);
-        Ok(Made { process, terminal: terminal.map(super::shared) })
+        Ok(Made { process, terminal: terminal.map(super::shared), unknown_capabilities })
     }
 }
 

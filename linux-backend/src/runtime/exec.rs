@@ -121,7 +121,7 @@ fn join(
         preserved,
     };
     let plan = process::plan(process, &circumstances)?;
-    let cgroups = record.cgroups.entries(true)?;
+    let cgroups = record.cgroups.entries(record.pid)?;
     let connect = || Error::step("connect to the container");
     let (setup, end) = protocol::connect().map_err(connect())?;
     let (helping, helpers_end) = protocol::connect_helper().map_err(connect())?;

@@ -68,8 +68,10 @@ impl Runtime {
         let input = hooks::input(&record.state(Status::Created))
             .map_err(Error::step("write the container's state"))?;
         let name = record.program();
-        // From here on it is the container's matter, whatever becomes of this process.
-        directory.remove_gate()?;
+        // Who removes it is the one who starts the container; others leave without a word.
+        if !directory.remove_gate()? {
+            return Err(Error::State { verb: "start", state: "running", hint: "" });
+        }
         waiting.go_with(Some(input.as_fd())).map_err(|broken| match broken {
             Broken::Failed(failure) if failure.step == Step::RunHook => {
                 let why = std::io::Error::from(failure.errno).to_string();

@@ -209,13 +209,13 @@ impl Directory {
         Ok((address, handle))
     }
 
-    /// Removes the gate, which is what says that the container was started.
-    pub(crate) fn remove_gate(&self) -> Result<()> {
+    /// Removes the gate, which is what says that the container was started; false where somebody
+    /// else has.
+    pub(crate) fn remove_gate(&self) -> Result<bool> {
         match fs::remove_file(self.gate()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(Error::file("remove", self.gate())(error))
-            }
-            _ => Ok(()),
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(Error::file("remove", self.gate())(error)),
         }
     }
 

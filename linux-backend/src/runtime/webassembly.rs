@@ -34,7 +34,7 @@ const LARGEST: u64 = 1 << 30;
 /// annotations say must be, is: `run.oci.handler=wasm` (crun), `module.wasm.image/variant=compat`
 /// (containerd's and podman's).
 pub fn webassembly(bundle: &Path) -> Result<Option<WebAssembly>> {
-    let spec = load(&bundle.join("config.json"))?;
+    let (spec, _) = load(&bundle.join("config.json"))?;
     let (Some(process), Some(root)) = (spec.process(), spec.root()) else { return Ok(None) };
     let process = Process {
         args: process.args().clone().unwrap_or_default(),

@@ -1,6 +1,6 @@
 //! From `create` to `delete`.
 
-use std::fs;
+use std::{fs, process::Stdio};
 
 use serde_json::{Value, json};
 
@@ -36,6 +36,21 @@ fn a_container_is_created_started_and_deleted() {
     }
     bundle.ok(&["delete", "--force", "c"]);
     assert!(bundle.cgroups().is_empty());
+}
+
+#[test]
+fn of_many_who_start_it_at_once_one_does() {
+    let Some(bundle) = Bundle::new("echo ran; exec sleep 1000") else { return };
+    bundle.create("c");
+    let starters: Vec<_> = (0..8)
+        .map(|_| {
+            let mut command = bundle.command(&["start", "c"]);
+            command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        })
+        .collect();
+    let started = starters.into_iter().filter_map(|mut starter| starter.wait().ok());
+    assert_eq!(started.filter(std::process::ExitStatus::success).count(), 1);
+    assert_eq!(bundle.state("c")["status"], "running");
 }
 
 #[test]

@@ -39,6 +39,17 @@ fn identity_and_limits_are_those_of_the_configuration() {
 }
 
 #[test]
+fn a_capability_that_nobody_knows_is_passed_over_and_told() {
+    let Some(bundle) = Bundle::new("grep CapBnd /proc/self/status") else { return };
+    bundle.change(|config| {
+        config["process"]["capabilities"]["bounding"] = json!(["CAP_KILL", "CAP_OF_TOMORROW"]);
+    });
+    let ended = bundle.run(&["run", "c"]);
+    assert_eq!(ended.stdout, "CapBnd:\t0000000000000020\n", "{ended:?}");
+    assert!(ended.stderr.contains("[CAP_OF_TOMORROW]"), "{ended:?}");
+}
+
+#[test]
 fn a_filter_refuses_what_its_profile_says() {
     let Some(bundle) = Bundle::new("mkdir /x; echo $?; grep Seccomp: /proc/self/status") else {
         return;
@@ -84,6 +95,30 @@ fn exec_runs_beside_the_first_process_with_what_is_asked_for() {
     let pid = fs::read_to_string(bundle.path().join("second")).unwrap();
     assert!(bundle.ok(&["ps", "-f", "json", "c"]).contains(&pid));
     assert!(bundle.fails(255, &["exec", "-p", "none", "c"]).contains("none"));
+}
+
+#[test]
+fn processes_are_scheduled_as_the_configuration_says() {
+    let Some(bundle) = Bundle::new("cut -d' ' -f19,41 /proc/self/stat; ionice; exec sleep 1000")
+    else {
+        return;
+    };
+    bundle.change(|config| {
+        config["process"]["scheduler"] = json!({ "policy": "SCHED_BATCH", "nice": 5 });
+        config["process"]["ioPriority"] = json!({ "class": "IOPRIO_CLASS_BE", "priority": 6 });
+    });
+    bundle.create("c");
+    bundle.ok(&["start", "c"]);
+    let start = std::time::Instant::now();
+    while bundle.output().lines().count() < 2 {
+        assert!(start.elapsed() < std::time::Duration::from_secs(20), "{}", bundle.output());
+    }
+    assert_eq!(bundle.output(), "5 3\nbest-effort: prio 6\n");
+    let process = json!({ "args": ["grep", "Cpus_allowed_list", "/proc/self/status"], "cwd": "/",
+        "env": ["PATH=/bin"], "user": { "uid": 0, "gid": 0 },
+        "execCPUAffinity": { "initial": "0", "final": "0" } });
+    fs::write(bundle.path().join("process"), process.to_string()).unwrap();
+    assert_eq!(bundle.ok(&["exec", "-p", "process", "c"]), "Cpus_allowed_list:\t0");
 }
 
 #[test]

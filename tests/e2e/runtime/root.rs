@@ -36,6 +36,30 @@ fn mounts_are_made_in_order_with_their_options() {
 }
 
 #[test]
+fn ids_of_a_mount_are_mapped_by_its_own_maps() {
+    let Some(bundle) = Bundle::new("stat -c %u:%g /mapped/file /plain/file") else { return };
+    let volume = bundle.path().join("volume");
+    fs::create_dir(&volume).unwrap();
+    fs::write(volume.join("file"), "").unwrap();
+    std::os::unix::fs::chown(volume.join("file"), Some(1), Some(2)).unwrap();
+    bundle.change(|config| {
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        let mut mount = json!({ "destination": "/mapped", "type": "bind", "source": volume,
+            "options": ["bind", "idmap"] });
+        let map = json!([{ "containerID": 0, "hostID": 5000, "size": 100 }]);
+        mount["uidMappings"] = map.clone();
+        mount["gidMappings"] = map;
+        mounts.push(mount);
+        mounts.push(json!({ "destination": "/plain", "type": "bind", "source": volume }));
+    });
+    assert_eq!(bundle.says(), "5001:5002\n1:2");
+    bundle.change(|config| {
+        config["mounts"].as_array_mut().unwrap().last_mut().unwrap()["uidMappings"] = json!([]);
+    });
+    assert!(bundle.refused().contains("/plain"));
+}
+
+#[test]
 fn paths_are_masked_and_read_only() {
     let script = "cat /secret /proc/keys; ls /hidden; echo x 2>&1 >/fixed/file; touch /x 2>&1";
     let Some(bundle) = Bundle::new(script) else { return };

@@ -10,6 +10,7 @@ mod growth;
 mod image;
 pub(crate) mod load;
 mod peers;
+pub(crate) mod runtime;
 mod silo;
 pub(crate) mod start;
 

@@ -56,8 +56,10 @@ fn linux(silo: &Silo, archive: &Path, work: &Path, rounds: usize) -> Result<()> 
         Ok(docker)
     }));
     let podman = left_out(peers::Podman::start(archive, work));
-    contenders.extend(left_out(peers::oci_runtime("runc run", "runc", &rootfs, work)));
-    contenders.extend(left_out(peers::oci_runtime("crun run", "crun", &rootfs, work)));
+    for (name, program) in [("runc run", "runc"), ("crun run", "crun")] {
+        let runtime = peers::OciRuntime::new(Path::new(program), &rootfs, work);
+        contenders.extend(left_out(runtime.and_then(|runtime| runtime.run(name))));
+    }
     contenders.extend(podman.as_ref().map(|podman| podman.contender()));
     contenders.extend(docker.as_ref().map(|docker| docker.client().contender()));
     compare("busybox true", contenders, rounds)

@@ -124,17 +124,17 @@ impl Cgroups {
         })
     }
 
-    /// What a process of our own writes "0" to in order to move in: for version 1, and for
-    /// version 2 as well where it is asked for.
-    pub(crate) fn entries(&self, with_unified: bool) -> Result<Vec<OwnedFd>> {
-        let wanted = self.directories.iter().filter(|one| with_unified || !one.unified);
-        wanted
-            .map(|one| {
-                let file = one.path.join(if one.unified { "cgroup.procs" } else { "tasks" });
-                let opened = fs::OpenOptions::new().write(true).open(&file);
-                opened.map(OwnedFd::from).map_err(Error::file("open", file))
-            })
-            .collect()
+    /// What a process of our own writes "0" to in order to move in: for version 1.
+    pub(crate) fn tasks(&self) -> Result<Vec<OwnedFd>> {
+        let legacy = self.directories.iter().filter(|one| !one.unified);
+        legacy.map(|one| open_for_writing(one.path.join("tasks"))).collect()
+    }
+
+    /// The same for every version, beside the process `pid` of the container.
+    pub(crate) fn entries(&self, pid: i32) -> Result<Vec<OwnedFd>> {
+        let unified = self.directories.iter().filter(|one| one.unified);
+        let unified = unified.map(|one| open_for_writing(one.place_of(pid).join("cgroup.procs")));
+        self.tasks()?.into_iter().map(Ok).chain(unified).collect()
     }
 
     /// The directory of version 2, to clone into.
@@ -226,6 +226,28 @@ impl Cgroups {
         let text = fs::read_to_string(directory.path.join(file)).unwrap_or_default();
         stats::field(&text, "oom_kill").unwrap_or(0)
     }
+}
+
+impl Directory {
+    /// Where the process `pid` is: itself or below. In version 2 a cgroup has processes or cgroups that
+    /// controllers are given to (cgroup-v2.rst, "No Internal Process Constraint").
+    fn place_of(&self, pid: i32) -> PathBuf {
+        let own = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        let path = own.lines().find_map(|line| line.strip_prefix("0::/"));
+        let name = self.path.file_name().map(Path::new);
+        // What is above the container's own depends on who looks.
+        let below = path.zip(name).and_then(|(path, name)| {
+            let mut parts = Path::new(path).components();
+            parts.by_ref().find(|part| part.as_os_str() == name.as_os_str())?;
+            Some(parts.as_path().to_owned())
+        });
+        self.path.join(below.unwrap_or_default())
+    }
+}
+
+fn open_for_writing(file: PathBuf) -> Result<OwnedFd> {
+    let opened = fs::OpenOptions::new().write(true).open(&file);
+    opened.map(OwnedFd::from).map_err(Error::file("open", file))
 }
 
 /// Makes a cgroup and those above it that are missing.

@@ -3,9 +3,9 @@
 mod containerd;
 mod docker;
 mod podman;
+mod runtime;
 
 use std::{
-    cell::Cell,
     fs,
     path::Path,
     process::{Child, Command, Stdio},
@@ -14,9 +14,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use serde_json::{Value, json};
 
-pub(super) use self::{containerd::Containerd, docker::Docker, podman::Podman};
+pub(super) use self::{
+    containerd::Containerd, docker::Docker, podman::Podman, runtime::OciRuntime,
+};
 use super::{Contender, command, done};
 
 /// `bwrap --unshare-all`, with /proc and /dev, as every container has them.
@@ -27,34 +28,6 @@ pub(super) fn bubblewrap(rootfs: &Path) -> Contender {
         bwrap.arg(&rootfs).args(["/", "--proc", "/proc", "--dev", "/dev", "true"]);
         bwrap
     })
-}
-
-/// `runc run` or `crun run` of a bundle with the configuration that `runc spec` writes.
-pub(super) fn oci_runtime(
-    name: &'static str,
-    program: &'static str,
-    rootfs: &Path,
-    work: &Path,
-) -> Result<Contender> {
-    let (bundle, state) = (work.join(format!("{program}-bundle")), work.join(program));
-    fs::create_dir_all(&bundle)?;
-    done(Command::new(program).arg("spec").current_dir(&bundle))?;
-    let file = bundle.join("config.json");
-    let mut config: Value = serde_json::from_slice(&fs::read(&file)?)?;
-    config["process"]["terminal"] = json!(false);
-    config["process"]["args"] = json!(["true"]);
-    // Limits cannot be raised on every machine, and silo sets none.
-    config["process"]["rlimits"] = json!([]);
-    config["root"]["path"] = json!(rootfs);
-    fs::write(&file, serde_json::to_vec(&config)?)?;
-    let count = Cell::new(0);
-    Ok(Contender::new(name, move || {
-        count.set(count.get() + 1);
-        let mut runtime = command(program, &["--root"]);
-        runtime.arg(&state).args(["run", "--bundle"]).arg(&bundle);
-        runtime.arg(format!("silo-bench-{}-{}", std::process::id(), count.get()));
-        runtime
-    }))
 }
 
 /// `umoci unpack` of the image `latest` of a layout.
