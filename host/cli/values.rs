@@ -108,6 +108,12 @@ fn decimal(text: &str, places: usize) -> Option<u64> {
 /// `--timeout`: seconds, or a number with one of the units `s`, `m`, `h`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || "expected a time above 0, such as 10 (seconds), 1.5s, 2m or 1h".to_owned();
+    if let Some(number) = text.strip_suffix("ms") {
+        return decimal(number, 6)
+            .filter(|&nanos| nanos > 0)
+            .map(Duration::from_nanos)
+            .ok_or_else(wrong);
+    }
     let (number, seconds) = match text.as_bytes().last() {
         Some(b's') => (&text[..text.len() - 1], 1),
         Some(b'm') => (&text[..text.len() - 1], 60),

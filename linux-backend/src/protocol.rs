@@ -369,6 +369,11 @@ impl Gate {
         Ok(Waiting(socket))
     }
 
+    /// Where it listens.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
     /// Waits to be let go, in the child: where failures are told then, and what hooks read.
     pub(crate) fn wait(&self) -> Result<(ChildEnd, OwnedFd), Errno> {
         loop {

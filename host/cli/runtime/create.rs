@@ -1,7 +1,7 @@
 //! `create` and `run`.
 
 use std::{
-    io::{Write as _, stderr},
+    io::{IsTerminal as _, Write as _, stderr, stdout},
     path::PathBuf,
     process::ExitCode,
 };
@@ -53,6 +53,9 @@ struct CreateArgs {
     /// Send the terminal to this socket
     #[arg(long, value_name = "SOCKET")]
     console_socket: Option<PathBuf>,
+    /// Send a handle on the container's process (a pidfd) to this socket
+    #[arg(long, value_name = "SOCKET")]
+    pidfd_socket: Option<PathBuf>,
     /// Write the number of the container's process to FILE
     #[arg(long, value_name = "FILE")]
     pid_file: Option<PathBuf>,
@@ -70,17 +73,17 @@ struct CreateArgs {
 impl CreateArgs {
     fn options(self, detached: bool) -> Result<CreateOptions> {
         let now = Timestamp::now().to_string();
-        let Self { bundle, console_socket, pid_file, no_pivot, no_new_keyring, preserve_fds } =
-            self;
-        check_preserved(preserve_fds)?;
+        check_preserved(self.preserve_fds)?;
         Ok(CreateOptions {
-            bundle,
-            console_socket,
-            pid_file,
-            no_pivot,
-            no_new_keyring,
-            preserve_fds,
+            bundle: self.bundle,
+            console_socket: self.console_socket,
+            pidfd_socket: self.pidfd_socket,
+            pid_file: self.pid_file,
+            no_pivot: self.no_pivot,
+            no_new_keyring: self.no_new_keyring,
+            preserve_fds: self.preserve_fds,
             detached,
+            plain_output: !stdout().is_terminal(),
             now,
         })
     }

@@ -3,10 +3,14 @@
 use std::{process::ExitCode, thread, time::Duration};
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 use silo_linux::runtime::{Error, Runtime};
 
-use crate::{failure::Result, output, values};
+use crate::{
+    failure::{Failure, Result},
+    output, values,
+};
 
 /// Tell what a container uses, again and again, and when the kernel kills for want of memory
 #[derive(Debug, Args)]
@@ -54,10 +58,19 @@ impl Events {
     }
 
     fn tell(&self, kind: &str, data: Option<Value>) -> Result<()> {
-        let mut event = json!({ "type": kind, "id": self.id });
-        if let Some(data) = data {
-            event["data"] = data;
-        }
-        output::print(&format!("{event}\n"))
+        let event = Event { kind, id: &self.id, data };
+        let text = serde_json::to_string(&event)
+            .map_err(|source| Failure::caused("cannot write JSON", source))?;
+        output::print(&format!("{text}\n"))
     }
+}
+
+/// A line as runc has it, in that order.
+#[derive(Serialize)]
+struct Event<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Value>,
 }

@@ -1,6 +1,13 @@
 //! `exec`.
 
-use std::{collections::HashSet, fs, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{
+    collections::HashSet,
+    fs,
+    io::{IsTerminal as _, stdout},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+};
 
 use clap::Args;
 use silo_linux::runtime::{ExecOptions, Runtime, spec};
@@ -21,6 +28,9 @@ pub(super) struct Exec {
     /// Send the terminal to this socket
     #[arg(long, value_name = "SOCKET")]
     console_socket: Option<PathBuf>,
+    /// Send a handle on it (a pidfd) to this socket
+    #[arg(long, value_name = "SOCKET")]
+    pidfd_socket: Option<PathBuf>,
     /// Write the number of the process to FILE
     #[arg(long, value_name = "FILE")]
     pid_file: Option<PathBuf>,
@@ -87,9 +97,11 @@ impl Exec {
             Signals::catch().map_err(|source| Failure::caused("cannot catch signals", source))?;
         let options = ExecOptions {
             console_socket: self.console_socket,
+            pidfd_socket: self.pidfd_socket,
             pid_file: self.pid_file,
             preserve_fds: self.preserve_fds,
             detached: self.detach,
+            plain_output: !stdout().is_terminal(),
             ignore_paused: self.ignore_paused,
         };
         let joined = Arc::new(runtime.exec(&self.id, &process, &options)?);

@@ -55,7 +55,7 @@ impl List {
             return Ok(ExitCode::SUCCESS);
         }
         match self.format {
-            Format::Json => print(&states),
+            Format::Json => print_line(&states),
             Format::Table => {
                 output::print(&table(&states))?;
                 Ok(ExitCode::SUCCESS)
@@ -104,7 +104,7 @@ impl Ps {
     pub(super) fn run(self, runtime: &Runtime) -> Result<ExitCode> {
         let processes = runtime.processes(&self.id)?;
         match self.format {
-            Format::Json => print(&processes),
+            Format::Json => print_line(&processes),
             Format::Table => {
                 let default = vec!["-ef".to_owned()];
                 let options = if self.options.is_empty() { default } else { self.options };
@@ -177,6 +177,13 @@ impl Features {
     pub(super) fn run() -> Result<ExitCode> {
         print(&features())
     }
+}
+
+fn print_line(value: &impl serde::Serialize) -> Result<ExitCode> {
+    let text = serde_json::to_string(value)
+        .map_err(|source| Failure::caused("cannot write JSON", source))?;
+    output::print(&format!("{text}\n"))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn print(value: &impl serde::Serialize) -> Result<ExitCode> {

@@ -76,9 +76,6 @@ impl Container<'_> {
             raise_loopback().at(Step::RaiseLoopback, 0)?;
         }
         let (directory, terminal) = container_root::enter(plan, self.streams, self.end)?;
-        if let Some(personality) = plan.personality {
-            sys::set_personality(personality).at(Step::SetPersonality, 0)?;
-        }
         let life = process::Life::Apart;
         process::prepare(
             &plan.process,
@@ -96,6 +93,10 @@ impl Container<'_> {
 
     /// Waits to be let go. Who does that is told of failures from here on.
     fn start(&self) -> Result<Infallible, Failure> {
+        if self.inside.is_none() {
+            // Whoever made the container does not wait for what it has open.
+            sys::close_others(self.plan.process.first_closed, self.gate.descriptor());
+        }
         let (starter, state) = self.gate.wait().at(Step::Report, 1)?;
         if let Err(failure) = self.let_go(state.as_fd()) {
             fail(&starter, failure);

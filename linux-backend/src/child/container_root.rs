@@ -6,7 +6,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags},
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags},
     io::Errno,
     mount::{FsOpenFlags, MountPropagationFlags, OpenTreeFlags, UnmountFlags},
 };
@@ -61,6 +61,8 @@ pub(super) fn enter(
     };
     cover(plan, root.as_fd())?;
     let state = end.hooks().at(Step::RunHook, plan.create_hooks.len())?;
+    // As runc: what they name is often the root's.
+    rustix::process::fchdir(&root).at(Step::AttachRoot, 2)?;
     hooks::run(&plan.create_hooks, state.as_fd())?;
     let directory =
         target::open_or_make(root.as_fd(), &plan.process.working_directory, Kind::Directory)
@@ -110,11 +112,17 @@ fn add_mount(
     } else {
         open_source(plan, index)?
     };
-    let kind = Kind::new(plan.directory);
+    let kind = kind_of(&mount).at(Step::OpenMount, index)?;
     let place = find_place(plan, root, kind).at(Step::FindTarget, index)?;
     attach(&mount, &place).at(Step::AttachMount, index)?;
     // Propagation last: nobody else is to see what is being mounted.
     change(plan, mount.as_fd()).at(Step::SetMount, index)
+}
+
+/// What a mount needs to be attached over.
+fn kind_of(mount: &OwnedFd) -> Result<Kind, Errno> {
+    let stat = rustix::fs::fstat(mount)?;
+    Ok(Kind::new(FileType::from_raw_mode(stat.st_mode) == FileType::Directory))
 }
 
 fn find_place(plan: &MountPlan, root: BorrowedFd<'_>, kind: Kind) -> Result<OwnedFd, Errno> {
@@ -210,8 +218,9 @@ fn cover(plan: &ContainerPlan, root: BorrowedFd<'_>) -> Result<(), Failure> {
     for (index, path) in plan.read_only.iter().enumerate() {
         make_read_only(root, path).at(Step::ReadOnly, index)?;
     }
+    let mut blank = None;
     for (index, path) in plan.masked.iter().enumerate() {
-        mask(root, path).at(Step::Mask, index)?;
+        mask(root, path, &mut blank).at(Step::Mask, index)?;
     }
     Ok(())
 }
@@ -224,14 +233,20 @@ fn find(root: BorrowedFd<'_>, path: &CStr) -> Result<Option<OwnedFd>, Errno> {
     }
 }
 
-fn mask(root: BorrowedFd<'_>, path: &CStr) -> Result<(), Errno> {
+/// Covers what is at `path`: a file with the host's null, whose name nobody in the container has
+/// chosen, a directory with an empty one, of which `directory` is the first.
+fn mask(root: BorrowedFd<'_>, path: &CStr, directory: &mut Option<OwnedFd>) -> Result<(), Errno> {
     let Some(place) = find(root, path)? else { return Ok(()) };
-    // The host's, whose names nobody in the container has chosen.
-    let blank = clone_tree(CWD, c"/dev/null", OpenTreeFlags::empty())?;
-    match attach(&blank, &place) {
+    let null = clone_tree(CWD, c"/dev/null", OpenTreeFlags::empty())?;
+    match (attach(&null, &place), &directory) {
         // No file covers a directory.
-        Err(Errno::INVAL | Errno::NOTDIR) => attach(&empty_directory()?, &place),
-        attached => attached,
+        (Err(Errno::INVAL | Errno::NOTDIR), Some(first)) => {
+            attach(&clone_tree(first.as_fd(), c"", OpenTreeFlags::empty())?, &place)
+        }
+        (Err(Errno::INVAL | Errno::NOTDIR), None) => {
+            attach(directory.insert(empty_directory()?), &place)
+        }
+        (attached, _) => attached,
     }
 }
 

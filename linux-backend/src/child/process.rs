@@ -172,6 +172,9 @@ pub(super) fn prepare(
     rustix::process::fchdir(directory).at(Step::WorkingDirectory, 1)?;
     // Before what may raise them is given up.
     priorities::take(&plan.priorities)?;
+    if let Some(personality) = plan.personality {
+        sys::set_personality(personality).at(Step::SetPersonality, 0)?;
+    }
     resources::limit(&plan.limits)?;
     // As long as every path is within reach.
     let rules = plan.landlock.as_ref().map(make_rules).transpose()?;

@@ -97,6 +97,8 @@ pub(crate) struct ProcessPlan {
     /// That the program runs below an init process, and what that is to cover.
     pub(crate) init: Option<Arguments>,
     pub(crate) priorities: Priorities,
+    /// An execution domain (personality(2)).
+    pub(crate) personality: Option<u32>,
     /// What goes into `/proc/self/oom_score_adj`.
     pub(crate) oom_score_adj: Option<String>,
 }
@@ -253,6 +255,7 @@ impl ProcessPlan {
             limits: resources::process_limits(&bundle.limits, facts),
             init: None,
             priorities: Priorities::default(),
+            personality: None,
             oom_score_adj: bundle.limits.oom_score_adj.map(|score| score.to_string()),
         })
     }

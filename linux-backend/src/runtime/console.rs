@@ -66,17 +66,22 @@ impl Console {
 
 /// Sends a terminal's master, as engines expect it: with its name.
 fn send(socket: &Path, terminal: &OwnedFd) -> Result<()> {
-    let failed = || Error::file("send the terminal to", socket);
+    send_named(socket, terminal, b"/dev/ptmx")
+}
+
+/// Sends a descriptor, with a name for it.
+pub(super) fn send_named(socket: &Path, descriptor: &OwnedFd, name: &[u8]) -> Result<()> {
+    let failed = || Error::file("send a descriptor to", socket);
     let address = SocketAddrUnix::new(socket).map_err(|errno| failed()(errno.into()))?;
     let flags = SocketFlags::CLOEXEC;
     let connection = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
         .map_err(|errno| failed()(errno.into()))?;
     rustix::net::connect(&connection, &address).map_err(|errno| failed()(errno.into()))?;
-    let descriptors = [terminal.as_fd()];
+    let descriptors = [descriptor.as_fd()];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
-    let name = [IoSlice::new(b"/dev/ptmx")];
+    let name = [IoSlice::new(name)];
     rustix::net::sendmsg(&connection, &name, &mut ancillary, SendFlags::NOSIGNAL)
         .map(drop)
         .map_err(|errno| failed()(errno.into()))

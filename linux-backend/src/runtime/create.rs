@@ -15,7 +15,7 @@ use silo_isolation::TerminalSize;
 use super::{
     ContainerPlan, Error, JoinedNamespace, Result, Runtime, SharedTerminal,
     cgroups::{Cgroups, Place},
-    console::Console,
+    console::{Console, send_named},
     explain::{Explain, Subject},
     hooks, outside,
     record::{Directory, Record, Status, replace},
@@ -31,11 +31,14 @@ use crate::{
 
 /// How a container is made.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "they are the flags of a command line")]
 pub struct CreateOptions {
     /// The directory of its configuration, `config.json`.
     pub bundle: PathBuf,
     /// A socket that its terminal is sent to.
     pub console_socket: Option<PathBuf>,
+    /// A socket that a handle on its process (`pidfd_open(2)`) is sent to.
+    pub pidfd_socket: Option<PathBuf>,
     /// A file that its process's number is written to.
     pub pid_file: Option<PathBuf>,
     /// Whether its root becomes that by chroot(2).
@@ -46,6 +49,8 @@ pub struct CreateOptions {
     pub preserve_fds: u32,
     /// Whether nobody waits for it here.
     pub detached: bool,
+    /// Whether what its terminal prints, where that is copied here, is for no terminal.
+    pub plain_output: bool,
     /// The time, for its record (RFC 3339).
     pub now: String,
 }
@@ -103,10 +108,16 @@ impl Runtime {
         };
         let mut making = Making { directory, record, process: None, terminal: None };
         making.make(&plan, &place, console.size(), inside)?;
+        if let (Some(socket), Some(process)) = (&options.pidfd_socket, &making.process) {
+            send_named(socket, &process.pidfd, b"pidfd")?;
+        }
         if let Some(file) = &options.pid_file {
             replace(file, making.record.pid.to_string().as_bytes())?;
         }
         let terminal = console.give(making.terminal.take())?;
+        if let Some(terminal) = terminal.as_ref().filter(|_| options.plain_output) {
+            super::print_plainly(terminal)?;
+        }
         making.done(terminal, unknown)
     }
 
@@ -143,8 +154,11 @@ pub(super) fn load(path: &Path) -> Result<(Spec, Vec<String>)> {
 
 /// A process as `exec` reads it from a file.
 pub fn process_of(json: &[u8]) -> Result<spec::Process, serde_json::Error> {
-    let mut value = serde_json::from_slice(json)?;
+    let mut value: Value = serde_json::from_slice(json)?;
     leave_unknown_capabilities_out(&mut value);
+    if let Some(process) = value.as_object_mut() {
+        process.entry("user").or_insert_with(|| serde_json::json!({ "uid": 0, "gid": 0 }));
+    }
     serde_json::from_value(value)
 }
 
@@ -181,7 +195,10 @@ impl Making {
         size: Option<TerminalSize>,
         inside: Option<&dyn Fn() -> u8>,
     ) -> Result<()> {
-        self.record.cgroups = Cgroups::create(place)?;
+        let cgroups = Cgroups::create(place)?;
+        // As long as it is not this container's: what is refused stays as it is.
+        cgroups.refuse_used()?;
+        self.record.cgroups = cgroups;
         let linux = self.record.config.linux().as_ref();
         if let Some(resources) = linux.and_then(|linux| linux.resources().as_ref()) {
             self.record.cgroups.limit(resources)?;

@@ -66,6 +66,12 @@ pub enum Error {
         /// As it was asked for.
         program: String,
     },
+    /// The program is there, and the interpreter or loader that it names is not.
+    #[error("exec {program}: no such file or directory: that is its interpreter or loader")]
+    Interpreter {
+        /// As it was asked for.
+        program: String,
+    },
     /// The program cannot be run.
     #[error("exec: \"{program}\": {reason}")]
     Program {

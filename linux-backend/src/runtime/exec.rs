@@ -12,7 +12,7 @@ use silo_isolation::ExitStatus;
 
 use super::{
     Error, Result, Runtime, SharedTerminal,
-    console::Console,
+    console::{Console, send_named},
     explain::{Explain, Subject},
     process::{self, Circumstances},
     record::{Directory, Record, Status, replace},
@@ -30,12 +30,16 @@ use crate::{
 pub struct ExecOptions {
     /// A socket that its terminal is sent to.
     pub console_socket: Option<PathBuf>,
+    /// A socket that a handle on it (`pidfd_open(2)`) is sent to.
+    pub pidfd_socket: Option<PathBuf>,
     /// A file that its number is written to.
     pub pid_file: Option<PathBuf>,
     /// How many descriptors from 3 on it gets.
     pub preserve_fds: u32,
     /// Whether nobody waits for it here.
     pub detached: bool,
+    /// Whether what its terminal prints, where that is copied here, is for no terminal.
+    pub plain_output: bool,
     /// Whether a container that is paused is no failure: the process waits.
     pub ignore_paused: bool,
 }
@@ -93,10 +97,16 @@ impl Runtime {
         let console = Console::new(process, options.console_socket.clone(), options.detached)?;
         let first = record.process()?;
         let (process, terminal) = join(&record, &first, process, &console, options.preserve_fds)?;
+        if let Some(socket) = &options.pidfd_socket {
+            send_named(socket, &process, b"pidfd")?;
+        }
         if let Some(file) = &options.pid_file {
             replace(file, super::number_of(&process)?.to_string().as_bytes())?;
         }
         let terminal = console.give(terminal)?;
+        if let Some(terminal) = terminal.as_ref().filter(|_| options.plain_output) {
+            super::print_plainly(terminal)?;
+        }
         Ok(Joined { process, terminal: terminal.map(super::shared) })
     }
 }
@@ -115,6 +125,7 @@ fn join(
     let circumstances = Circumstances {
         root: root.as_fd(),
         seccomp: linux.and_then(|linux| linux.seccomp().as_ref()),
+        personality: linux.and_then(|linux| linux.personality().as_ref()),
         other_users: namespaces.contains(Namespaces::USER),
         sets_groups: sets_groups(record.pid),
         further: true,

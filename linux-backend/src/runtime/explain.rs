@@ -142,11 +142,7 @@ pub(super) fn program(name: &str, failure: Failure) -> Error {
         (Step::Execute, Errno::NOENT | Errno::NOTDIR) if !name.contains('/') => {
             Error::NotInPath { program }
         }
-        (Step::Interpret, _) => Error::Program {
-            program,
-            reason: "no such file or directory: that is the interpreter or loader that it names"
-                .to_owned(),
-        },
+        (Step::Interpret, _) => Error::Interpreter { program },
         (Step::Execute, Errno::NOENT) => {
             Error::Program { program, reason: "no such file or directory".to_owned() }
         }

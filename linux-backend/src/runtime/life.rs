@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use oci_spec::runtime::LinuxResources;
+use oci_spec::runtime::{LinuxNamespaceType, LinuxResources};
 use rustix::io::Errno;
 use serde_json::Value;
 use silo_isolation::ExitStatus;
@@ -120,6 +120,14 @@ impl Runtime {
         let (_, record) = self.find(id)?;
         if all {
             return record.signal_all(signal);
+        }
+        // Without a pid namespace of its own nothing ends with the first process.
+        if signal == KILL && !record.has_own_processes() {
+            return match record.signal_all(signal) {
+                Ok(()) if record.is_alive() || !record.processes().is_empty() => Ok(()),
+                Ok(()) => Err(Error::NotRunning),
+                failed => failed,
+            };
         }
         let process = record.process()?;
         send(process.as_fd(), signal)?;
@@ -249,14 +257,20 @@ impl Record {
     /// The processes of the container: of its cgroup, or else of its pid namespace.
     fn processes(&self) -> Vec<i32> {
         let found = self.cgroups.processes();
-        let has_others = |pid: i32| {
-            let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
-            namespace("self").is_some_and(|own| namespace(&pid.to_string()) != Some(own))
-        };
-        if found.is_empty() && self.is_alive() && has_others(self.pid) {
+        if found.is_empty() && self.is_alive() && self.has_own_processes() {
             return in_namespace_of(self.pid);
         }
         found
+    }
+
+    /// Whether it has a pid namespace of its own: all in it ends with its first process.
+    fn has_own_processes(&self) -> bool {
+        let linux = self.config.linux().as_ref();
+        let namespaces = linux.and_then(|linux| linux.namespaces().as_ref());
+        namespaces.into_iter().flatten().any(|namespace| {
+            let is_new = namespace.path().as_ref().is_none_or(|path| path.as_os_str().is_empty());
+            namespace.typ() == LinuxNamespaceType::Pid && is_new
+        })
     }
 
     /// Kills what is left of a container that had no pid namespace of its own to end with.

@@ -82,6 +82,16 @@ fn shared(master: OwnedFd) -> SharedTerminal {
     Arc::new(Pty::new(master))
 }
 
+/// Has a terminal print lines as they are, without carriage returns: what is printed is for no terminal.
+fn print_plainly(terminal: &OwnedFd) -> Result<()> {
+    let set = || -> std::result::Result<(), rustix::io::Errno> {
+        let mut modes = rustix::termios::tcgetattr(terminal)?;
+        modes.output_modes.remove(rustix::termios::OutputModes::ONLCR);
+        rustix::termios::tcsetattr(terminal, rustix::termios::OptionalActions::Now, &modes)
+    };
+    set().map_err(Error::step("set the terminal"))
+}
+
 /// Waits for a child of this process.
 fn wait(process: BorrowedFd<'_>) -> Result<ExitStatus> {
     let wait = || rustix::process::waitid(WaitId::PidFd(process), WaitIdOptions::EXITED);

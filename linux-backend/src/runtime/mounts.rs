@@ -2,7 +2,6 @@
 
 use std::{
     ffi::{CStr, CString},
-    fs,
     os::fd::BorrowedFd,
     path::{Component, Path, PathBuf},
 };
@@ -86,13 +85,19 @@ impl Planned {
         if bind && in_proc && place != "proc" && !COVERABLE.contains(&&*place) {
             return Err(wrong("nothing may be bound there, inside /proc".to_owned()));
         }
-        let (source, directory) = if options.remount {
-            (MountSource::Again, true)
+        let mut change = options.change;
+        let source = if options.remount {
+            MountSource::Again
         } else if bind {
             tree(mount, &options, around, wrong)?
         } else {
-            (new(kind, mount.source().as_deref(), &options)?, true)
+            new(kind, mount.source().as_deref(), &options, mode(around.root, kind, &target))?
         };
+        // There may be more to be made in it.
+        if kind == "tmpfs" && change.set.contains(Attributes::READ_ONLY) && !options.remount {
+            change.set = change.set.without(Attributes::READ_ONLY);
+            self.sealed.push(target.clone());
+        }
         let copy_up = options.copy_up && kind == "tmpfs" && holds_something(around.root, &target);
         if copy_up && around.outside {
             let why = "what the image has there cannot be copied for other users (tmpcopyup)";
@@ -104,11 +109,10 @@ impl Planned {
         self.mounts.push(MountPlan {
             source,
             target,
-            directory,
             kernels: matches!(kind, "proc" | "sysfs"),
             into_proc: in_proc,
             copy_up,
-            change: options.change,
+            change,
             recursive: options.recursive,
             outside,
             ids,
@@ -127,7 +131,6 @@ impl Planned {
             self.mounts.push(MountPlan {
                 source,
                 target: c_path(at)?,
-                directory: true,
                 kernels: false,
                 into_proc: false,
                 copy_up: false,
@@ -211,6 +214,15 @@ fn ids(
     Ok(Some(MountIds { maps, recursive: options.id_mapped.unwrap_or(false) }))
 }
 
+/// The mode of the directory of the root that a tmpfs covers, which it then has, too.
+fn mode(root: BorrowedFd<'_>, kind: &str, path: &CStr) -> Option<u32> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let found = rustix::fs::openat2(root, path, flags, Mode::empty(), resolve).ok()?;
+    let stat = rustix::fs::fstat(found).ok().filter(|_| kind == "tmpfs")?;
+    Some(stat.st_mode & 0o7777)
+}
+
 /// Whether there is something in a directory of the root.
 fn holds_something(root: BorrowedFd<'_>, path: &CStr) -> bool {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -225,22 +237,28 @@ fn tree(
     options: &Options,
     around: &Surroundings<'_>,
     wrong: impl Fn(String) -> Error,
-) -> Result<(MountSource, bool)> {
+) -> Result<MountSource> {
     let source = mount.source().as_deref().unwrap_or(Path::new(""));
     if source.as_os_str().is_empty() {
         return Err(wrong("it has no source to bind".to_owned()));
     }
-    let path = around.bundle.join(source);
-    let found = fs::metadata(&path).map_err(Error::file("find the source of a mount,", &path))?;
-    let recursive = options.bind.unwrap_or(true);
-    Ok((MountSource::Tree { path: c_path(&path)?, recursive }, found.is_dir()))
+    let path = c_path(&around.bundle.join(source))?;
+    Ok(MountSource::Tree { path, recursive: options.bind.unwrap_or(true) })
 }
 
-fn new(kind: &str, source: Option<&Path>, options: &Options) -> Result<MountSource> {
+fn new(
+    kind: &str,
+    source: Option<&Path>,
+    options: &Options,
+    mode: Option<u32>,
+) -> Result<MountSource> {
     let mut data = Vec::new();
     // proc, sysfs and the like take any source, which only mountinfo shows.
     if let Some(source) = source {
         data.push((c_text("source")?, Some(c_path(source)?)));
+    }
+    if let Some(mode) = mode.filter(|_| options.data.iter().all(|(key, _)| key != "mode")) {
+        data.push((c_text("mode")?, Some(c_text(format!("{mode:o}"))?)));
     }
     for (key, value) in &options.data {
         let value = value.as_deref().map(c_text).transpose()?;

@@ -44,8 +44,6 @@ pub(crate) struct ContainerPlan {
     pub(crate) domain_name: Option<String>,
     /// Whether its loopback interface is new, and raised.
     pub(crate) loopback: bool,
-    /// An execution domain (personality(2)).
-    pub(crate) personality: Option<u32>,
     pub(crate) process: ProcessPlan,
     pub(crate) start_hooks: Vec<HookPlan>,
 }
@@ -84,8 +82,6 @@ pub(crate) struct MountPlan {
     pub(crate) source: MountSource,
     /// Its place below the root; made where it is missing.
     pub(crate) target: CString,
-    /// Whether that is a directory, or else a file.
-    pub(crate) directory: bool,
     /// Whether it is a file system of the kernel's, to which no link of the image may lead: what is
     /// covered later must lie in it.
     pub(crate) kernels: bool,

@@ -3,7 +3,8 @@
 use std::os::fd::BorrowedFd;
 
 use oci_spec::runtime::{
-    Capabilities as Names, LinuxSeccomp, PosixRlimit, PosixRlimitType, Process,
+    Capabilities as Names, LinuxPersonality, LinuxPersonalityDomain, LinuxSeccomp, PosixRlimit,
+    PosixRlimitType, Process,
 };
 use rustix::{
     fs::{Gid, Mode, OFlags, ResolveFlags, Uid},
@@ -24,6 +25,7 @@ pub(super) struct Circumstances<'a> {
     /// The container's root, for who its users are.
     pub(super) root: BorrowedFd<'a>,
     pub(super) seccomp: Option<&'a LinuxSeccomp>,
+    pub(super) personality: Option<&'a LinuxPersonality>,
     /// Whether it is in a user namespace other than this process's, where it may have every
     /// capability.
     pub(super) other_users: bool,
@@ -37,8 +39,10 @@ pub(super) struct Circumstances<'a> {
 
 /// The plan of `process`.
 pub(super) fn plan(process: &Process, around: &Circumstances<'_>) -> Result<ProcessPlan> {
-    let mut env = process.env().clone().unwrap_or_default();
-    if !env.iter().any(|variable| variable.starts_with("HOME=")) {
+    let mut env = without_repeats(process.env().as_deref().unwrap_or_default());
+    let has_home = |variable: &String| variable.len() > 5 && variable.starts_with("HOME=");
+    if !env.iter().any(has_home) {
+        env.retain(|variable| variable != "HOME=");
         env.push(format!("HOME={}", home(around.root, process.user().uid())));
     }
     let program = silo_isolation::Process {
@@ -68,8 +72,22 @@ pub(super) fn plan(process: &Process, around: &Circumstances<'_>) -> Result<Proc
         limits: process.rlimits().iter().flatten().map(limit).collect(),
         init: None,
         priorities: priorities(process, around.further)?,
+        personality: around.personality.map(|it| match it.domain() {
+            LinuxPersonalityDomain::PerLinux => 0,
+            LinuxPersonalityDomain::PerLinux32 => 8,
+        }),
         oom_score_adj: process.oom_score_adj().map(|score| score.to_string()),
     })
+}
+
+/// Each variable once, as it was set last: what getenv(3) of one program finds is what that of
+/// another does.
+fn without_repeats(env: &[String]) -> Vec<String> {
+    let name = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
+    let is_last = |(index, variable): &(usize, &String)| {
+        !env[index + 1..].iter().any(|later| name(later) == name(variable))
+    };
+    env.iter().enumerate().filter(is_last).map(|(_, variable)| variable.clone()).collect()
 }
 
 fn refuse_what_is_not_set(process: &Process) -> Result<()> {

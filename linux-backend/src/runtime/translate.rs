@@ -1,14 +1,14 @@
 //! From a bundle's configuration to the plan (config.md, config-linux.md).
 
 use std::{
-    ffi::OsString,
+    ffi::{CString, OsString},
     fs,
     os::{fd::AsFd as _, unix::ffi::OsStringExt as _},
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use oci_spec::runtime::{Hook, Linux, LinuxPersonalityDomain, Spec};
+use oci_spec::runtime::{Hook, Linux, Spec};
 
 use super::{
     ContainerPlan, Error, HookPlan, Result, RootDirectory,
@@ -66,6 +66,7 @@ impl ContainerPlan {
         let circumstances = Circumstances {
             root: directory.as_fd(),
             seccomp: linux.seccomp().as_ref(),
+            personality: linux.personality().as_ref(),
             other_users,
             sets_groups: around.privileged || !new_users,
             further: false,
@@ -78,7 +79,15 @@ impl ContainerPlan {
             links.extend(devices::links()?);
         }
         let paths = |paths: &Option<Vec<String>>| {
-            paths.iter().flatten().map(|path| relative(Path::new(path))).collect::<Result<Vec<_>>>()
+            let paths = paths.iter().flatten().map(|path| relative(Path::new(path)));
+            let mut once: Vec<CString> = Vec::new();
+            for path in paths {
+                let path = path?;
+                if !once.contains(&path) {
+                    once.push(path);
+                }
+            }
+            Ok::<_, Error>(once)
         };
         Ok(Self {
             namespaces,
@@ -107,10 +116,6 @@ impl ContainerPlan {
             hostname: uts(spec.hostname().as_ref(), "hostname", &wanted)?,
             domain_name: uts(spec.domainname().as_ref(), "domainname", &wanted)?,
             loopback: wanted.new.contains(Namespaces::NETWORK),
-            personality: linux.personality().as_ref().map(|it| match it.domain() {
-                LinuxPersonalityDomain::PerLinux => 0,
-                LinuxPersonalityDomain::PerLinux32 => 8,
-            }),
             process: process::plan(process, &circumstances)?,
             joined: wanted.joined,
         })

@@ -22,8 +22,8 @@ pub(crate) use mount::{Attributes, MountChange, bring_up, change_mount, map_ids,
 pub(crate) use priority::{Scheduling, set_io_priority, set_scheduling};
 pub(crate) use process::{
     Cloned, Strings, Where, acting_on_files_as, adopt, clear_bounding_set, clone, close_copy,
-    execute, execute_descriptor, exit, join_keyring, namespace_kind, reset_signals, send_signal,
-    set_close_on_exec_from, set_personality, unshare,
+    close_others, execute, execute_descriptor, exit, join_keyring, namespace_kind, reset_signals,
+    send_signal, set_close_on_exec_from, set_personality, unshare,
 };
 pub(crate) use seccomp::{Instruction, install};
 

@@ -212,6 +212,20 @@ pub(crate) fn set_close_on_exec_from(first: u32) -> Result<(), Errno> {
     check(result).map(drop)
 }
 
+/// Closes, in a cloned process, every descriptor from `first` on but `kept` (`close_range(2)`, Linux 5.9).
+pub(crate) fn close_others(first: u32, kept: BorrowedFd<'_>) {
+    let kept = kept.as_raw_fd().unsigned_abs();
+    let close = |from: u32, to: u32| {
+        if from <= to {
+            // SAFETY: the owners of what is closed are values of the parent's, whose copies in this
+            // process are neither used nor dropped any more: it ends by execve(2) or _exit(2).
+            unsafe { libc::syscall(libc::SYS_close_range, from, to, 0) };
+        }
+    };
+    close(first, kept.saturating_sub(1));
+    close(first.max(kept.saturating_add(1)), u32::MAX);
+}
+
 /// Drops every capability that is not in `keep` from the bounding set (`PR_CAPBSET_DROP`).
 pub(crate) fn clear_bounding_set(keep: u64) -> Result<(), Errno> {
     for capability in (0..64).filter(|capability| keep & (1u64 << capability) == 0) {

@@ -45,6 +45,19 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(1);
 
 impl Cgroups {
+    /// Refuses a cgroup that holds what is somebody else's: a process that joins a frozen one stands
+    /// still for ever, and the processes of two containers would be killed as one.
+    pub(crate) fn refuse_used(&self) -> Result<()> {
+        let why = if self.is_frozen() {
+            "container's cgroup unexpectedly frozen"
+        } else if !self.processes().is_empty() {
+            "container's cgroup is not empty"
+        } else {
+            return Ok(());
+        };
+        Err(Error::config("linux.cgroupsPath", why))
+    }
+
     /// Makes a directory in each hierarchy. One that may not be made is left out, unless something
     /// is to be limited there.
     pub(crate) fn create(place: &Place) -> Result<Self> {
