@@ -133,7 +133,11 @@ impl ContainerArgs {
         let wanted = match self.pull {
             Pull::Never => false,
             Pull::Always => true,
-            Pull::Missing => !store.has(image)?,
+            Pull::Missing if !store.has(image)? => true,
+            Pull::Missing => match &self.platform {
+                Some(platform) => store.lacks(image, platform)?,
+                None => false,
+            },
         };
         if !wanted {
             return Ok(());

@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
     sync::mpsc::{self, RecvTimeoutError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use clap::{ArgAction, Args};
@@ -20,6 +20,8 @@ use crate::{
 
 /// How often signals are looked for.
 const GLANCE: Duration = Duration::from_millis(50);
+/// How long what is stopped may take. To connect to a host that is silent takes longer.
+const PATIENCE: Duration = Duration::from_secs(2);
 const ENDING: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
 
 /// The option of verbs that come to registries.
@@ -98,18 +100,31 @@ pub(crate) fn until_signalled<T: Send>(
                 if let Event::Signal(signal) = event
                     && ENDING.contains(&signal)
                 {
-                    ended_by.get_or_insert(signal);
+                    ended_by.get_or_insert((signal, Instant::now()));
                     client.stop().stop();
                 }
+            }
+            if let Some((signal, since)) = ended_by
+                && since.elapsed() > PATIENCE
+            {
+                give_up(signal);
             }
         }
         working.join().unwrap_or_else(|payload| std::panic::resume_unwind(payload))
     });
     match (result, ended_by) {
-        (Err(Error::Interrupted), Some(signal)) => {
-            let code = 128 + signal.number();
-            Err(Failure::new(format!("interrupted by {signal}")).with_code(code))
-        }
+        (Err(Error::Interrupted), Some((signal, _))) => Err(interrupted(signal)),
         (result, _) => Ok(result?),
     }
+}
+
+fn interrupted(signal: Signal) -> Failure {
+    Failure::new(format!("interrupted by {signal}")).with_code(128 + signal.number())
+}
+
+/// Ends this program with work under way, which the next command removes.
+fn give_up(signal: Signal) -> ! {
+    let failure = interrupted(signal);
+    failure.report();
+    std::process::exit(failure.code().into())
 }

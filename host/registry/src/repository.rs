@@ -54,8 +54,10 @@ impl<'a> Registry<'a> {
         expected: &[u16],
     ) -> Result<Response<Body>> {
         let mut retries = Retries::new(self.http.stop());
-        let mut authorization = self.auth.authorization(scope);
-        let mut answered = false;
+        // Where an upload goes on at another host, that learns nothing of the user.
+        let own = self.is_own(&request.url);
+        let mut authorization = self.auth.authorization(scope).filter(|_| own);
+        let mut answered = !own;
         loop {
             self.http.stop().check()?;
             let response = match self.http.send(request, authorization.as_deref()) {
@@ -89,6 +91,12 @@ impl<'a> Registry<'a> {
         }
     }
 
+    /// Whether an address is the registry's own.
+    fn is_own(&self, url: &str) -> bool {
+        let rest = self.address.get().and_then(|address| url.strip_prefix(address.as_str()));
+        rest.is_some_and(|rest| rest.starts_with('/'))
+    }
+
     fn answer(
         &self,
         response: &Response<Body>,
@@ -112,7 +120,7 @@ impl<'a> Registry<'a> {
 }
 
 /// How long the registry asks to be left alone, where it says so in seconds.
-fn retry_after(response: &Response<Body>) -> Option<Duration> {
+pub(crate) fn retry_after(response: &Response<Body>) -> Option<Duration> {
     header_of(response, "retry-after")?.trim().parse().ok().map(Duration::from_secs)
 }
 
@@ -157,5 +165,24 @@ impl<'a> Repository<'a> {
     /// Tries `attempt` as long as what fails may pass and there is headway.
     pub(crate) fn retries(&self) -> Retries<'_> {
         Retries::new(self.registry.http.stop())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Settings, stop::Stop};
+
+    #[test]
+    fn other_hosts_learn_nothing_of_the_user() {
+        let http = Http::new(Settings::default(), Stop::default());
+        let registry = Registry::new(&http, "a.example", Auth::new("a.example", None));
+        assert_eq!(registry.url("x").unwrap(), "https://a.example/v2/x");
+        assert!(registry.is_own("https://a.example/v2/x"));
+        for url in
+            ["http://a.example/v2/x", "https://a.example.evil/v2/x", "https://b.example/v2/x"]
+        {
+            assert!(!registry.is_own(url), "{url}");
+        }
     }
 }

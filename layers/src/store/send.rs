@@ -7,11 +7,12 @@ use std::{
 
 use oci_spec::image::{Descriptor, MediaType};
 
-use super::{Pin, Store};
+use super::{Pin, Store, graph};
 use crate::{
     Digest, Image, Platform, Reference,
     error::{Error, Result},
     image::digest_of,
+    media::{self, Role},
 };
 
 /// An image or index that is sent elsewhere. Nothing of it is removed meanwhile.
@@ -52,6 +53,29 @@ impl Store {
             Err(Error::NoSuchImage(_)) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+}
+
+impl Store {
+    /// Whether `name` is an index that holds an image for `platform`, which is not here: it was
+    /// pulled for another.
+    pub fn lacks(&self, name: &str, platform: &Platform) -> Result<bool> {
+        let target = self.find(name)?.descriptor;
+        if media::role(target.media_type()) != Some(Role::Index) {
+            return Ok(false);
+        }
+        let content = self.document(digest_of(&target)?, name)?;
+        let mut lacking = false;
+        for child in graph::parse_index(name, &content)?.manifests() {
+            let fits = child.platform().as_ref().map(Platform::from);
+            if fits.is_some_and(|known| known.satisfies(platform)) {
+                if self.blob_size(digest_of(child)?)?.is_some() {
+                    return Ok(false);
+                }
+                lacking = true;
+            }
+        }
+        Ok(lacking)
     }
 }
 

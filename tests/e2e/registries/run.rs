@@ -28,6 +28,23 @@ fn run_fetches_what_is_missing_and_only_that() {
 }
 
 #[test]
+fn a_platform_that_is_missing_is_fetched_when_it_is_asked_for() {
+    let Some(server) = Server::start() else { return };
+    let name = server.name("hello:1");
+    Silo::new().ok(&["push", "-q", "hello", &name]);
+    let silo = Silo::new();
+    silo.ok(&["run", "--rm", &name]);
+    let wasi = ["run", "--rm", "--platform", "wasi/wasm", &name];
+    assert!(
+        silo.fails(125, &[&wasi[..2], &["--pull", "never"], &wasi[2..]].concat())
+            .contains("has no wasi/wasm")
+    );
+    assert!(silo.ok(&wasi).contains("wasi/wasm half"));
+    let said = silo.fails(125, &["run", "--rm", "--platform", "linux/s390x", &name]);
+    assert!(!said.contains("pulling"), "{said}");
+}
+
+#[test]
 fn always_runs_what_the_name_means_now() {
     let Some(server) = Server::start() else { return };
     let (silo, name) = (Silo::new(), server.name("app"));

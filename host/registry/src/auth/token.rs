@@ -9,6 +9,8 @@ use crate::{
     endpoint::is_loopback,
     error::shown,
     http::{self, Http, Payload, Request},
+    repository::retry_after,
+    retry::Retries,
 };
 
 /// What the token server calls this program.
@@ -66,13 +68,24 @@ impl Asked<'_> {
         request: &Request<'_>,
         authorization: Option<&str>,
     ) -> Result<Option<String>> {
-        let response = http.send(request, authorization).map_err(|failed| failed.error)?;
-        match response.status().as_u16() {
-            200 => {}
-            400 | 401 | 403 => return Ok(None),
-            _ => return Err(http::refused(request, response)),
-        }
-        let content = http::document(request, response).map_err(|failed| failed.error)?;
+        let mut retries = Retries::new(http.stop());
+        let content = loop {
+            let failed = match http.send(request, authorization) {
+                Ok(response) => match response.status().as_u16() {
+                    200 => match http::document(request, response) {
+                        Ok(content) => break content,
+                        Err(failed) => failed,
+                    },
+                    400 | 401 | 403 => return Ok(None),
+                    429 | 500..=599 if retries.again(retry_after(&response))? => continue,
+                    _ => return Err(http::refused(request, response)),
+                },
+                Err(failed) => failed,
+            };
+            if !failed.passing || !retries.again(None)? {
+                return Err(failed.error);
+            }
+        };
         let answer: Answer = serde_json::from_slice(&content)
             .map_err(|_| self.wrong("the answer of its token server is not JSON with a token"))?;
         let token = answer.token.or(answer.access_token).filter(|token| is_token(token));

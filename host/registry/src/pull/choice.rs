@@ -25,7 +25,10 @@ impl Transfer<'_> {
     /// The images that are wanted, with all of their documents in the store.
     pub(super) fn choose(&self, root: &Manifest, selection: &Selection) -> Result<Vec<Image>> {
         let mut candidates = Vec::new();
-        self.collect(root, None, DEPTH_MAX, &mut candidates)?;
+        self.collect(root, DEPTH_MAX, &mut candidates)?;
+        if candidates.is_empty() {
+            return Err(inconsistent(root, "it holds no image"));
+        }
         let chosen = match selection {
             Selection::All => candidates,
             Selection::First(wanted) => vec![self.first(candidates, wanted)?],
@@ -50,7 +53,6 @@ impl Transfer<'_> {
     fn collect(
         &self,
         manifest: &Manifest,
-        platform: Option<Platform>,
         depth: usize,
         candidates: &mut Vec<Candidate>,
     ) -> Result<()> {
@@ -58,7 +60,7 @@ impl Transfer<'_> {
         let children = match Document::read(&media_type, &manifest.content)? {
             Document::Image(config) => {
                 let image = self.image_of(manifest, &config)?;
-                let platform = platform.unwrap_or_else(|| image.platform.clone());
+                let platform = image.platform.clone();
                 let descriptor = manifest.descriptor.clone();
                 candidates.push(Candidate { descriptor, platform, image: Some(image) });
                 return Ok(());
@@ -66,11 +68,7 @@ impl Transfer<'_> {
             Document::Index(children) => children,
         };
         if depth == 0 {
-            return Err(Error::Inconsistent {
-                what: format!("index {}", manifest.descriptor.digest()),
-                reason: "indexes are nested too deeply".to_owned(),
-            }
-            .into());
+            return Err(inconsistent(manifest, "indexes are nested too deeply"));
         }
         self.incoming.add_document(&manifest.content)?;
         for child in children {
@@ -78,7 +76,11 @@ impl Transfer<'_> {
                 Some(platform) => {
                     candidates.push(Candidate { descriptor: child, platform, image: None });
                 }
-                None => self.collect(&self.fetched(&child)?, None, depth - 1, candidates)?,
+                None => match self.collect(&self.fetched(&child)?, depth - 1, candidates) {
+                    // An artifact of another kind, such as a signature.
+                    Err(crate::Error::Image(Error::MediaType { .. })) => {}
+                    result => result?,
+                },
             }
         }
         Ok(())
@@ -93,11 +95,9 @@ impl Transfer<'_> {
         let media_type = manifest.descriptor.media_type().to_string();
         match Document::read(&media_type, &manifest.content)? {
             Document::Image(config) => self.image_of(&manifest, &config),
-            Document::Index(_) => Err(Error::Inconsistent {
-                what: format!("index {}", self.reference),
-                reason: "it names a platform for an index within it".to_owned(),
+            Document::Index(_) => {
+                Err(inconsistent(&manifest, "the index that holds it says that it is an image"))
             }
-            .into()),
         }
     }
 
@@ -113,4 +113,9 @@ impl Transfer<'_> {
         self.incoming.add_document(&manifest.content)?;
         Ok(image)
     }
+}
+
+fn inconsistent(index: &Manifest, reason: &str) -> crate::Error {
+    let what = format!("index {}", index.descriptor.digest());
+    Error::Inconsistent { what, reason: reason.to_owned() }.into()
 }
