@@ -208,11 +208,12 @@ mod tests {
 
     #[test]
     fn durations_are_seconds_unless_they_say_otherwise() {
-        for (text, millis) in [("10", 10_000), ("1.5s", 1500), ("2m", 120_000), ("0.5h", 1_800_000)]
+        for (text, millis) in
+            [("10", 10_000), ("1.5s", 1500), ("2m", 120_000), ("0.5h", 1_800_000), ("100ms", 100)]
         {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
-        for text in ["", "s", "0", "-1", "1d", "1ms", "99999999999h"] {
+        for text in ["", "s", "0", "-1", "1d", "0ms", "ms", "99999999999h"] {
             assert!(duration(text).is_err(), "{text}");
         }
     }

@@ -56,7 +56,8 @@ fn links_of_the_image_lead_nowhere_on_the_host() {
 /// CVE-2019-5736: a program that is the runtime itself, with the image's libraries.
 #[test]
 fn the_runtimes_own_file_cannot_be_written_by_who_becomes_it() {
-    let Some(bundle) = Bundle::new("exec sleep 1000") else { return };
+    let Some(mut bundle) = Bundle::new("exec sleep 1000") else { return };
+    bundle.copy_program();
     bundle.create("c");
     // Between `create` and `start` the container's process still runs the runtime's program.
     let pid = bundle.state("c")["pid"].to_string();
