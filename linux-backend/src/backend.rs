@@ -3,10 +3,11 @@
 use std::{
     fs::{self, File},
     io::{PipeReader, PipeWriter},
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::Path,
 };
 
+use rustix::fs::{FileType, Uid};
 use silo_isolation::{
     AppArmor, Barrier, Bundle, Error, Isolation, IsolationBackend, MountKind, Network, Refusal,
     Result, Sandbox, Security, Stdio, TerminalSize, Users,
@@ -17,7 +18,7 @@ use crate::{
     cgroup::{self, Cgroup},
     child::{First, Streams},
     devices, explain,
-    facts::{Facts, has_apparmor},
+    facts::{Facts, IdSource, has_apparmor},
     guest::Guest,
     outside,
     plan::{Plan, ProcessPlan, StateFile, is_root},
@@ -107,6 +108,7 @@ fn make(plan: &Plan, facts: &Facts, stdio: Stdio, mut record: Record) -> Result<
     let cgroup = Cgroup::create(&plan.cgroups)?;
     let (tasks, unified) = (cgroup.tasks()?, cgroup.unified()?);
     let ends = GuestEnds::new(stdio)?;
+    ends.give_to(plan.process.identity.user, facts.ids);
     let (setup, end) = protocol::connect().map_err(explain::step("connect to the container"))?;
     let place = Where::Child {
         namespaces: plan.namespaces.0,
@@ -162,6 +164,16 @@ impl GuestEnds {
         })
     }
 
+    /// Makes pipes the program's own, as it runs as `user` of `ids`: it can else not open them by their
+    /// names, /dev/stdout and its like.
+    pub(crate) fn give_to(&self, user: Uid, ids: IdSource) {
+        let Self::Pipes { stdin, stdout, stderr } = self else { return };
+        let owner = ids.outside(user.as_raw());
+        for stream in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()] {
+            give_stream(stream, owner);
+        }
+    }
+
     pub(crate) fn streams(&self) -> Streams<'_> {
         match self {
             Self::Pipes { stdin, stdout, stderr } => Streams::Pipes {
@@ -171,6 +183,17 @@ impl GuestEnds {
             },
             Self::Terminal(size) => Streams::Terminal(*size),
         }
+    }
+}
+
+/// Gives a stream of a guest's to `owner`, but what belongs to everyone. Where it cannot be given,
+/// the program reads and writes it all the same.
+pub(crate) fn give_stream(stream: BorrowedFd<'_>, owner: u32) {
+    let Ok(stat) = rustix::fs::fstat(stream) else { return };
+    let is_device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
+    let is_terminal = rustix::termios::isatty(stream);
+    if stat.st_uid != owner && (!is_device || is_terminal) {
+        let _ = rustix::fs::fchown(stream, Some(Uid::from_raw(owner)), None);
     }
 }
 

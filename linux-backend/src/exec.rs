@@ -54,6 +54,7 @@ pub(crate) fn join(
     let plan = ProcessPlan::new(process, bundle, facts, Policy::of(&bundle.security)?)?;
     let cgroups = cgroup.entries()?;
     let ends = GuestEnds::new(stdio)?;
+    ends.give_to(plan.identity.user, facts.ids);
     let processes = open_processes(&plan)?;
     let connect = || explain::step("connect to the container");
     let (setup, end) = protocol::connect().map_err(connect())?;

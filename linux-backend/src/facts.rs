@@ -34,6 +34,15 @@ pub(crate) enum IdSource {
 }
 
 impl IdSource {
+    /// The id outside of the user `id` inside.
+    pub(crate) const fn outside(self, id: u32) -> u32 {
+        match self {
+            Self::Host | Self::Nested => id,
+            Self::Range { first } => first.saturating_add(id),
+            Self::Single { own, .. } => own.0,
+        }
+    }
+
     pub(crate) fn user_namespace(self) -> bool {
         self != Self::Host
     }

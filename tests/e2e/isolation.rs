@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::support::{
     Silo,
-    host::{field_of, needs_root, text},
+    host::{field_of, is_root, needs_root, text},
 };
 
 fn inside(silo: &Silo, options: &[&str], script: &str) -> String {
@@ -140,6 +140,24 @@ fn users_are_found_in_the_image() {
     let message = silo.fails(125, &["run", "--rm", "-u", "nobody-here", "busybox", "true"]);
     assert!(message.contains("nobody-here"), "{message}");
     silo.assert_nothing_left(&[]);
+}
+
+#[test]
+fn streams_can_be_opened_by_their_names() {
+    let script = "echo out >/dev/stdout; echo err >/dev/stderr";
+    for options in [&[][..], &["--user", "1000"], &["--isolation", "docker", "--user", "1000"]] {
+        let Some(silo) = Silo::with_busybox() else { return };
+        let args = [&["run", "--rm"], options, &["busybox", "sh", "-c", script]].concat();
+        // Nobody but root has other users to be.
+        if options.is_empty() || is_root() {
+            let ended = silo.run(&args);
+            let said = (ended.stdout.as_str(), ended.stderr.as_str());
+            assert_eq!(said, ("out\n", "err\n"), "{options:?}");
+        }
+    }
+    let Some(silo) = Silo::with_busybox() else { return };
+    silo.ok(&["run", "-d", "--name", "c", "busybox", "sleep", "1000"]);
+    assert_eq!(silo.ok(&["exec", "-u", "1000", "c", "sh", "-c", "echo in >/dev/stdout"]), "in");
 }
 
 #[test]

@@ -106,12 +106,18 @@ fn make(runtime: &Runtime, id: &str, options: &CreateOptions) -> Result<Made> {
         None => runtime.create(id, options)?,
     };
     if !made.unknown_capabilities.is_empty() {
-        let names = made.unknown_capabilities.join(" ");
-        // Where stderr is gone there is nobody to tell.
-        let what = format!("silo: ignoring unknown or unavailable capabilities: [{names}]\n");
-        let _ = stderr().lock().write_all(what.as_bytes());
+        ignoring(&made.unknown_capabilities);
     }
     Ok(made)
+}
+
+/// Tells of capabilities that nobody knows, as runc does.
+pub(super) fn ignoring<T: AsRef<str>>(names: &[T]) {
+    let names: Vec<_> = names.iter().map(AsRef::as_ref).collect();
+    let names = names.join(" ");
+    // Where stderr is gone there is nobody to tell.
+    let what = format!("silo: ignoring unknown or unavailable capabilities: [{names}]\n");
+    let _ = stderr().lock().write_all(what.as_bytes());
 }
 
 impl Create {
@@ -146,8 +152,11 @@ impl Run {
         };
         let ended = started
             .and_then(|()| foreground::stay(made.terminal(), signals, kill, || Ok(made.wait()?)));
-        if ended.is_err() || !keep {
-            runtime.delete(&id, true)?;
+        if (ended.is_err() || !keep)
+            && let Err(error) = runtime.delete(&id, true)
+        {
+            // How the container ended is what is asked for.
+            let _ = Failure::from(error).report();
         }
         ended
     }

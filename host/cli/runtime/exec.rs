@@ -12,7 +12,10 @@ use std::{
 use clap::Args;
 use silo_linux::runtime::{ExecOptions, Runtime, spec};
 
-use super::{create::check_preserved, foreground};
+use super::{
+    create::{check_preserved, ignoring},
+    foreground,
+};
 use crate::{
     failure::{Failure, Result},
     signals::Signals,
@@ -138,7 +141,7 @@ impl Exec {
         process.set_user(self.user(process.user().clone())?);
         if !self.cap.is_empty() {
             let sets = process.capabilities().clone().unwrap_or_default();
-            process.set_capabilities(Some(self.capabilities(sets)?));
+            process.set_capabilities(Some(self.capabilities(sets)));
         }
         Ok(process)
     }
@@ -163,13 +166,16 @@ impl Exec {
 
     /// As runc: those that are added are in every set but the ambient one, and in that where the
     /// container has any.
-    fn capabilities(&self, mut sets: spec::LinuxCapabilities) -> Result<spec::LinuxCapabilities> {
+    fn capabilities(&self, mut sets: spec::LinuxCapabilities) -> spec::LinuxCapabilities {
         let mut added = HashSet::new();
         for name in &self.cap {
             let quoted = serde_json::Value::String(name.clone());
-            let capability = serde_json::from_value(quoted)
-                .map_err(|source| Failure::caused(format!("--cap: `{name}` is none"), source))?;
-            added.insert(capability);
+            match serde_json::from_value(quoted) {
+                Ok(capability) => {
+                    added.insert(capability);
+                }
+                Err(_) => ignoring(&[name]),
+            }
         }
         let with = |set: &Option<spec::Capabilities>| -> Option<spec::Capabilities> {
             Some(set.iter().flatten().chain(&added).copied().collect())
@@ -185,7 +191,7 @@ impl Exec {
             sets.set_inheritable(inheritable);
             sets.set_ambient(ambient);
         }
-        Ok(sets)
+        sets
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) struct Login {
     password_stdin: bool,
     #[command(flatten)]
     registry: RegistryArgs,
-    /// The registry: HOST[:PORT]
+    #[arg(help = "The registry: HOST[:PORT]")]
     #[arg(default_value = "docker.io")]
     server: String,
 }

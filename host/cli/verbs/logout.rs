@@ -10,7 +10,7 @@ use crate::{context::Context, failure::Result, output, registries};
 /// Forget the credentials for a registry
 #[derive(Debug, Args)]
 pub(crate) struct Logout {
-    /// The registry: HOST[:PORT]
+    #[arg(help = "The registry: HOST[:PORT]")]
     #[arg(default_value = "docker.io")]
     server: String,
 }

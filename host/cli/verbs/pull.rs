@@ -34,7 +34,7 @@ pub(crate) struct Pull {
     all_platforms: bool,
     #[command(flatten)]
     registry: RegistryArgs,
-    /// Its name: [REGISTRY/]REPOSITORY[:TAG|@DIGEST]
+    #[arg(help = "Its name: [REGISTRY/]REPOSITORY[:TAG|@DIGEST]")]
     #[arg(value_name = "IMAGE")]
     name: Reference,
 }

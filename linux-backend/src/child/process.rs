@@ -260,7 +260,8 @@ fn take_identity(identity: &Identity, keep: bool) -> Result<(), Failure> {
     let group = identity.group;
     rustix::thread::set_thread_res_gid(group, group, group).at(Step::SetGroup, 0)?;
     // Ends with execve(2).
-    let keeps = keep || !identity.capabilities.permitted.is_empty();
+    let Capabilities { permitted, inheritable, .. } = identity.capabilities;
+    let keeps = keep || !(permitted | inheritable).is_empty();
     rustix::thread::set_keep_capabilities(keeps).at(Step::SetUser, 2)?;
     let user = identity.user;
     rustix::thread::set_thread_res_uid(user, user, user).at(Step::SetUser, 0)?;

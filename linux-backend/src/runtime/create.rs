@@ -22,7 +22,7 @@ use super::{
     translate::Around,
 };
 use crate::{
-    backend::open_processes,
+    backend::{give_stream, open_processes},
     child::{Container, Entering, Streams},
     protocol::{self, Gate, Setup},
     record::start_time,
@@ -231,6 +231,10 @@ impl Making {
         };
         let connect = || Error::step("connect to the container");
         let (setup, end) = protocol::connect().map_err(connect())?;
+        if size.is_none() {
+            let linux = self.record.config.linux().as_ref();
+            give_own_streams(outside(plan.process.identity.user.as_raw(), linux));
+        }
         let processes = open_processes(&plan.process)?;
         let container = Container {
             plan,
@@ -288,6 +292,24 @@ impl Drop for Making {
         let _ = self.record.cgroups.remove();
         let _ = self.directory.remove();
     }
+}
+
+/// Makes the standard streams of this process, which are to be a container's, its user's own: else that
+/// one cannot open them by their names, /dev/stdout and its like (as runc).
+pub(super) fn give_own_streams(owner: u32) {
+    for stream in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
+        give_stream(stream, owner);
+    }
+}
+
+/// The id on the host of a container's user.
+pub(super) fn outside(user: u32, linux: Option<&spec::Linux>) -> u32 {
+    let mappings = linux.and_then(|linux| linux.uid_mappings().as_ref());
+    let found = mappings.into_iter().flatten().find_map(|mapping| {
+        let below = user.checked_sub(mapping.container_id())?;
+        (below < mapping.size()).then(|| mapping.host_id() + below)
+    });
+    found.unwrap_or(user)
 }
 
 /// Has a process of its own join the plan's namespaces and clone the container's first there.

@@ -13,6 +13,7 @@ use silo_isolation::ExitStatus;
 use super::{
     Error, Result, Runtime, SharedTerminal,
     console::{Console, send_named},
+    create::{give_own_streams, outside},
     explain::{Explain, Subject},
     process::{self, Circumstances},
     record::{Directory, Record, Status, replace},
@@ -136,6 +137,9 @@ fn join(
     let connect = || Error::step("connect to the container");
     let (setup, end) = protocol::connect().map_err(connect())?;
     let (helping, helpers_end) = protocol::connect_helper().map_err(connect())?;
+    if console.size().is_none() {
+        give_own_streams(outside(plan.identity.user.as_raw(), linux));
+    }
     let processes = open_processes(&plan)?;
     let joining = Joining {
         plan: &plan,

@@ -81,6 +81,9 @@ impl Explain<'_> {
             Step::OpenMount | Step::SetMount => mount.map_or_else(String::new, opening),
             Step::FindTarget => {
                 let place = mount.map_or_else(String::new, |mount| shown(&mount.target));
+                if mount.is_some_and(|mount| mount.kernels) {
+                    return format!("mount {place}: it must be mounted on ordinary directory");
+                }
                 format!("find or make {place} to mount on, where nothing of /proc may be covered")
             }
             Step::AttachMount => {

@@ -3,7 +3,7 @@
 //!
 //! 1. `translate` computes a plan from a bundle's configuration: `mounts`, `devices`, `namespaces`,
 //!    `process`; `cgroups` finds the container's place among cgroups.
-//! 2. `create` clones its first process, which follows the plan ([`child`](crate::child)) while `outside`
+//! 2. `create` clones its first process, which follows the plan (`child`) while `outside`
 //!    does what it may not itself, runs `hooks`, and waits at a gate: a socket in the container's
 //!    directory.
 //! 3. `start` lets it through, and hears over the same socket whether the program runs. Whoever

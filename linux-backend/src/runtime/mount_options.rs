@@ -49,7 +49,7 @@ const EFFECTS: &[(&str, Effect)] = &[
     ("noatime", AccessTime(Attributes::NO_ACCESS_TIME)),
     ("atime", AccessTime(Attributes(0))),
     ("relatime", AccessTime(Attributes(0))),
-    ("norelatime", AccessTime(Attributes::STRICT_ACCESS_TIME)),
+    ("norelatime", AccessTime(Attributes(0))),
     ("strictatime", AccessTime(Attributes::STRICT_ACCESS_TIME)),
     ("nostrictatime", AccessTime(Attributes(0))),
 ];

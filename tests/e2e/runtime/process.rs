@@ -155,6 +155,15 @@ fn a_terminal_is_sent_where_engines_listen() {
 }
 
 #[test]
+fn streams_can_be_opened_by_their_names() {
+    let script = "echo out >/dev/stdout; echo err >/dev/stderr";
+    let Some(bundle) = Bundle::new(script) else { return };
+    bundle.change(|config| config["process"]["user"] = json!({ "uid": 7, "gid": 8 }));
+    let ended = bundle.run(&["run", "c"]);
+    assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("out\n", "err\n"), "{ended:?}");
+}
+
+#[test]
 fn descriptors_are_given_where_they_are_asked_for_and_no_others() {
     let Some(bundle) = Bundle::new("ls /proc/self/fd | wc -l; cat <&3") else { return };
     let given = bundle.path().join("given");

@@ -69,7 +69,7 @@ impl OciRuntime {
         }))
     }
 
-    /// A container that waits, for [`Self::exec`].
+    /// A container that waits, for [`Waiting::exec`].
     pub(in crate::bench) fn wait(&self) -> Result<Waiting> {
         self.change(|config| config["process"]["args"] = json!(["sleep", "1000"]))?;
         let id = format!("silo-bench-{}", std::process::id());
