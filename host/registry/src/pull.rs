@@ -59,7 +59,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSuchImage`], which lists the tags that there are; among [`Error::Image`]
+    /// [`Error::NoSuchImage`](crate::Error::NoSuchImage), which lists the tags that there are; among [`Error::Image`](crate::Error::Image)
     /// [`silo_layers::Error::NoSuchPlatform`], which lists the platforms.
     pub fn pull(
         &self,
