@@ -407,10 +407,17 @@ fn receive(socket: BorrowedFd<'_>) -> Result<Option<(Message, Option<OwnedFd>)>,
 fn read(socket: BorrowedFd<'_>, bytes: &mut [u8; SIZE]) -> Result<(usize, Option<OwnedFd>), Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let received = rustix::io::retry_on_intr(|| {
-        let mut parts = [IoSliceMut::new(bytes)];
-        rustix::net::recvmsg(socket, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC)
-    });
+    let mut receive = || {
+        rustix::io::retry_on_intr(|| {
+            let mut parts = [IoSliceMut::new(bytes)];
+            rustix::net::recvmsg(socket, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC)
+        })
+    };
+    // That the other end went with something unread is told before what it said last.
+    let received = match receive() {
+        Err(Errno::CONNRESET) => receive(),
+        received => received,
+    };
     let length = match received {
         Ok(message) => message.bytes,
         Err(Errno::CONNRESET) => 0,
@@ -506,6 +513,16 @@ mod tests {
         let failure = Failure { step: Step::Mask, index: 7, errno: Errno::ACCESS };
         child.failed(failure);
         assert!(matches!(setup.ready(), Err(Broken::Failed(arrived)) if arrived == failure));
+    }
+
+    #[test]
+    fn what_was_said_last_arrives_from_one_who_went_with_something_unread() {
+        let (setup, child) = connect().unwrap();
+        let failure = Failure { step: Step::Mask, index: 7, errno: Errno::ACCESS };
+        setup.give(None).unwrap();
+        child.failed(failure);
+        drop(child);
+        assert!(matches!(setup.hooks(), Err(Broken::Failed(arrived)) if arrived == failure));
     }
 
     #[test]

@@ -93,6 +93,7 @@ impl Container<'_> {
 
     /// Waits to be let go. Who does that is told of failures from here on.
     fn start(&self) -> Result<Infallible, Failure> {
+        sys::end_on_request();
         if self.inside.is_none() {
             // Whoever made the container does not wait for what it has open.
             sys::close_others(self.plan.process.first_closed, self.gate.descriptor());
@@ -111,6 +112,7 @@ impl Container<'_> {
 
     fn let_go(&self, state: BorrowedFd<'_>) -> Result<(), Failure> {
         hooks::run(&self.plan.start_hooks, state)?;
+        sys::reset_signals();
         process::confine(&self.plan.process)
     }
 }

@@ -45,11 +45,6 @@ pub(super) fn enter(
     for (index, link) in plan.links.iter().enumerate() {
         make_link(link, root.as_fd()).at(Step::MakeLink, index)?;
     }
-    for (index, path) in plan.sealed.iter().enumerate() {
-        target::open(root.as_fd(), path)
-            .and_then(|mount| sys::change_mount(mount.as_fd(), READ_ONLY, false))
-            .at(Step::ReadOnly, plan.read_only.len() + index)?;
-    }
     let terminal = match streams {
         Streams::Terminal(size) => {
             let owner = plan.process.identity.user;
@@ -59,6 +54,11 @@ pub(super) fn enter(
         }
         Streams::Pipes { .. } | Streams::Inherited => None,
     };
+    for (index, path) in plan.sealed.iter().enumerate() {
+        target::open(root.as_fd(), path)
+            .and_then(|mount| sys::change_mount(mount.as_fd(), READ_ONLY, false))
+            .at(Step::ReadOnly, plan.read_only.len() + index)?;
+    }
     cover(plan, root.as_fd())?;
     let state = end.hooks().at(Step::RunHook, plan.create_hooks.len())?;
     // As runc: what they name is often the root's.

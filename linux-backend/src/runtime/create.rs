@@ -297,9 +297,9 @@ impl Drop for Making {
 /// Makes the standard streams of this process, which are to be a container's, its user's own: else that
 /// one cannot open them by their names, /dev/stdout and its like (as runc).
 pub(super) fn give_own_streams(owner: u32) {
-    for stream in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
-        give_stream(stream, owner);
-    }
+    give_stream(std::io::stdin().as_fd(), owner);
+    give_stream(std::io::stdout().as_fd(), owner);
+    give_stream(std::io::stderr().as_fd(), owner);
 }
 
 /// The id on the host of a container's user.

@@ -25,6 +25,22 @@ pub(crate) fn block_signals() {
     };
 }
 
+/// Has the signals that ask a process to end do that: to the first process of a pid namespace the
+/// kernel sends none that it does not handle (`pid_namespaces(7)`).
+pub(crate) fn end_on_request() {
+    extern "C" fn end(signal: libc::c_int) {
+        super::exit(128 + signal);
+    }
+    let handler: extern "C" fn(libc::c_int) = end;
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+        // SAFETY: a sigaction is numbers, null pointers and an optional function, which may be zero.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        action.sa_sigaction = handler as libc::sighandler_t;
+        // SAFETY: the handler does nothing but end the process, which may be done at any time.
+        unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) };
+    }
+}
+
 /// Waits for a blocked signal and takes it; `None` when something else woke this process.
 pub(crate) fn wait_for_signal() -> Option<i32> {
     // SAFETY: the set is 8 bytes, as the last argument says, and only read; what is told of the

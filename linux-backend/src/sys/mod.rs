@@ -15,7 +15,9 @@ mod seccomp;
 
 pub(crate) use bpf::{BpfInstruction, guard_devices};
 pub(crate) use fork::{Streams, fork};
-pub(crate) use init::{SIGCHLD, block_signals, close_all, fork_plainly, kill, wait_for_signal};
+pub(crate) use init::{
+    SIGCHLD, block_signals, close_all, end_on_request, fork_plainly, kill, wait_for_signal,
+};
 pub(crate) use landlock::{Ruleset, landlock_version, permit_beneath, restrict_self};
 pub(crate) use lock::lock_byte;
 pub(crate) use mount::{Attributes, MountChange, bring_up, change_mount, map_ids, set_attributes};

@@ -62,6 +62,14 @@ fn one_that_was_never_started_is_deleted_as_it_is() {
 }
 
 #[test]
+fn one_that_waits_ends_when_it_is_asked_to() {
+    let Some(bundle) = Bundle::new("true") else { return };
+    bundle.create("c");
+    bundle.ok(&["kill", "c", "TERM"]);
+    bundle.becomes("c", "stopped");
+}
+
+#[test]
 fn run_ends_as_its_program_does_and_leaves_nothing() {
     let Some(bundle) = Bundle::new("exit 3") else { return };
     assert_eq!(bundle.run(&["run", "c"]).code, 3);

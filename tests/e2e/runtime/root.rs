@@ -60,6 +60,21 @@ fn ids_of_a_mount_are_mapped_by_its_own_maps() {
 }
 
 #[test]
+fn a_dev_that_is_read_only_has_all_that_belongs_there() {
+    let Some(bundle) = Bundle::new("ls /dev/null /dev/pts/ptmx; touch /dev/x 2>&1") else { return };
+    bundle.change(|config| {
+        for mount in config["mounts"].as_array_mut().unwrap() {
+            if mount["destination"] == "/dev" {
+                mount["options"].as_array_mut().unwrap().push(json!("ro"));
+            }
+        }
+    });
+    let ended = bundle.run(&["run", "c"]);
+    assert!(ended.stdout.starts_with("/dev/null\n/dev/pts/ptmx\n"), "{ended:?}");
+    assert!(ended.stdout.contains("Read-only"), "{ended:?}");
+}
+
+#[test]
 fn paths_are_masked_and_read_only() {
     let script = "cat /secret /proc/keys; ls /hidden; echo x 2>&1 >/fixed/file; touch /x 2>&1";
     let Some(bundle) = Bundle::new(script) else { return };
