@@ -80,6 +80,9 @@ enum Verb {
     /// Work with indexes: one name for several platforms
     #[command(subcommand)]
     Manifest(Manifest),
+    /// Work with WebAssembly programs
+    #[command(subcommand)]
+    Wasm(Wasm),
     /// Look after the store
     #[command(subcommand)]
     System(System),
@@ -144,6 +147,12 @@ enum Image {
 #[derive(Debug, Subcommand)]
 enum Manifest {
     Create(verbs::manifest::Create),
+}
+
+#[derive(Debug, Subcommand)]
+enum Wasm {
+    Compile(verbs::wasm::compile::Compile),
+    Inspect(verbs::wasm::inspect::Inspect),
 }
 
 #[derive(Debug, Subcommand)]
@@ -236,6 +245,8 @@ impl Verb {
             Self::Container(verb) => verb.run(context),
             Self::Image(verb) => verb.run(context),
             Self::Manifest(Manifest::Create(verb)) => plainly(verb.run(context)),
+            Self::Wasm(Wasm::Compile(verb)) => plainly(verb.run(context)),
+            Self::Wasm(Wasm::Inspect(verb)) => plainly(verb.run(context)),
             Self::System(System::Check(verb)) => plainly(verb.run(context)),
             Self::System(System::Df(verb)) => plainly(verb.run(context)),
             Self::System(System::Prune(verb)) => plainly(verb.run(context)),

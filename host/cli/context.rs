@@ -49,12 +49,17 @@ impl Context {
         Ok(Engine::open(&self.root, self.backends(), supervise::launcher(&self.root)?)?)
     }
 
+    /// The backend for WebAssembly.
+    pub(crate) fn wasi(&self) -> silo_wasi::WasiBackend {
+        silo_wasi::WasiBackend::new(self.root.join("cache").join("wasm"))
+    }
+
     /// The backends that this program was built with, the preferred first.
     pub(crate) fn backends(&self) -> Vec<Arc<dyn IsolationBackend>> {
         vec![
             #[cfg(target_os = "linux")]
             Arc::new(silo_linux::LinuxBackend::new()),
-            Arc::new(silo_wasi::WasiBackend::new(self.root.join("cache").join("wasm"))),
+            Arc::new(self.wasi()),
         ]
     }
 }

@@ -28,6 +28,7 @@ mod sink;
 mod terminal;
 mod values;
 mod verbs;
+mod wasm_program;
 
 fn main() -> std::process::ExitCode {
     command::main()

@@ -33,4 +33,5 @@ mod usage;
 mod verbs;
 mod wasm_artifacts;
 mod wasm_images;
+mod wasm_programs;
 mod webapp;

@@ -44,3 +44,4 @@ pub(crate) mod unpause;
 pub(crate) mod update;
 pub(crate) mod version;
 pub(crate) mod wait;
+pub(crate) mod wasm;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use wasmparser::{Parser, Payload};
+use wasmparser::{Encoding, Parser, Payload};
+use wit_component::{DecodedWasm, WitPrinter};
 
 /// The names of what a WebAssembly module or component needs and offers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub struct Interface {
     pub imports: BTreeSet<String>,
     /// Of a component, `wasi:cli/run@0.2.0`; of a module, `_start`.
     pub exports: BTreeSet<String>,
+    /// Whether it is a component; else a module.
+    pub is_component: bool,
 }
 
 /// What a module or component imports and exports; `None` for what is neither, or damaged. The text
@@ -32,9 +35,28 @@ pub fn interface(program: &[u8]) -> Option<Interface> {
     Some(interface)
 }
 
+/// The world of a component, as text in WIT; `None` for what is no component, or damaged. The text
+/// format is read too.
+#[must_use]
+pub fn world(program: &[u8]) -> Option<String> {
+    let binary = wat::parse_bytes(program).ok()?;
+    if !interface(&binary)?.is_component {
+        return None;
+    }
+    let DecodedWasm::Component(resolve, world) = wit_component::decode(&binary).ok()? else {
+        return None;
+    };
+    let mut printer = WitPrinter::default();
+    printer.print(&resolve, resolve.worlds[world].package?, &[]).ok()?;
+    Some(printer.output.to_string())
+}
+
 impl Interface {
     fn add(&mut self, payload: Payload<'_>) -> Option<()> {
         match payload {
+            Payload::Version { encoding, .. } => {
+                self.is_component = encoding == Encoding::Component;
+            }
             Payload::ImportSection(section) => {
                 for import in section.into_imports() {
                     let import = import.ok()?;
@@ -82,6 +104,17 @@ mod tests {
         let found = interface(text).unwrap();
         assert_eq!(found.imports, BTreeSet::from(["wasi:cli/x@0.2.0".to_owned()]));
         assert!(found.exports.is_empty());
+        assert!(found.is_component);
+    }
+
+    #[test]
+    fn a_component_has_a_world_and_a_module_has_none() {
+        let text = br#"(component (import "wasi:random/insecure-seed@0.2.0"
+            (instance (export "insecure-seed" (func (result (tuple u64 u64)))))))"#;
+        let world = world(text).unwrap();
+        assert!(world.contains("import wasi:random/insecure-seed@0.2.0;"), "{world}");
+        assert_eq!(super::world(b"(module)"), None);
+        assert_eq!(super::world(b"\0asm\x0d\0\x01\0\xff"), None);
     }
 
     #[test]

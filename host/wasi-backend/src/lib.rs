@@ -32,7 +32,7 @@ use silo_isolation::{Barrier, Bundle, Error, IsolationBackend, Refusal, Result, 
 use silo_layers::Platform;
 
 use compile::Compiler;
-pub use interface::{Interface, interface};
+pub use interface::{Interface, interface, world};
 pub use resident::{Resident, Streams};
 
 /// Runs WebAssembly programs. Making one costs nothing; wasmtime is set up with the first

@@ -7,19 +7,13 @@ use std::{
 
 use clap::Args;
 use serde_json::{Value, json};
-use silo_layers::{
-    Change, Image, Platform, Store, compare,
-    union::{Follow, OpenOptions, ROOT, UnionFs},
-};
+use silo_layers::{Change, Image, Platform, Store, compare, union::UnionFs};
 
 use crate::{
     context::Context,
     failure::{Failure, Result},
-    output, values,
+    output, values, wasm_program,
 };
-
-/// The longest program that is looked into, in bytes.
-const PROGRAM_MAX: u64 = 1 << 30;
 
 /// Tell how two images differ: files, configuration, and what WebAssembly programs import and export
 ///
@@ -122,20 +116,10 @@ fn interface(image: &Image, files: &UnionFs) -> Result<Option<[BTreeSet<String>;
     if !image.platform.architecture.starts_with("wasm") {
         return Ok(None);
     }
-    let config = image.config.config().as_ref();
-    let first = |list: &Option<Vec<String>>| list.as_ref().and_then(|list| list.first()).cloned();
-    let program =
-        config.and_then(|config| first(config.entrypoint()).or_else(|| first(config.cmd())));
-    let Some(program) = program else { return Ok(None) };
+    let Some(name) = wasm_program::name(image) else { return Ok(None) };
     // A program that is not there, or too large for one, has no interface to compare.
-    let Ok(node) = files.resolve(ROOT, &program, Follow::All) else { return Ok(None) };
-    let Ok(file) = files.open_file(node, OpenOptions::READ) else { return Ok(None) };
-    let failed = |error| Failure::caused(format!("cannot read `{program}` of the image"), error);
-    if file.len().map_err(failed)? > PROGRAM_MAX {
-        return Ok(None);
-    }
-    let bytes = file.read_whole(PROGRAM_MAX).map_err(failed)?;
-    Ok(silo_wasi::interface(&bytes).map(|found| [found.imports, found.exports]))
+    let Some(program) = wasm_program::find(image, files, &name)? else { return Ok(None) };
+    Ok(silo_wasi::interface(&program.bytes).map(|found| [found.imports, found.exports]))
 }
 
 fn as_text(sections: &[Section]) -> String {

@@ -18,7 +18,10 @@ use blake3::Hash;
 use silo_layers::Digest;
 use wasmtime::{Engine, component::Component};
 
-use super::load::{Verified, load};
+use super::{
+    bound,
+    load::{Verified, load},
+};
 
 /// Ends a file of compiled code, before the checksum.
 const MAGIC: &[u8; 8] = b"silo-cw1";
@@ -90,7 +93,11 @@ impl Cache {
         let checksum = blake3::hash(code);
         let _ = self
             .prepare()
-            .and_then(|()| replace(&self.code(digest), &[code, MAGIC, checksum.as_bytes()]));
+            .and_then(|()| replace(&self.code(digest), &[code, MAGIC, checksum.as_bytes()]))
+            .and_then(|()| {
+                let root = self.dir.parent().unwrap_or(&self.dir);
+                bound::keep_within(root, bound::SIZE_MAX, &self.code(digest))
+            });
     }
 
     /// Keeps other processes from compiling the same module until the guard is dropped.

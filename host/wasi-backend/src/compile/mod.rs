@@ -4,6 +4,7 @@
 //! kind of guest after this.
 
 mod adapter;
+mod bound;
 mod cache;
 mod format;
 mod load;
