@@ -115,6 +115,17 @@ impl Failure {
         false
     }
 
+    /// The same, in the words of a program that others read the output of: they look for `error`.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn report_as_error(&self) -> ExitCode {
+        if self.is_broken_pipe() {
+            return ExitCode::from(NOBODY_READS);
+        }
+        let text = self.to_string().replacen("silo: ", "silo: error: ", 1);
+        let _ = std::io::stderr().lock().write_all(text.as_bytes());
+        ExitCode::from(self.code)
+    }
+
     /// Tells it on stderr, and returns what to exit with. A reader that went away is no news.
     pub(crate) fn report(&self) -> ExitCode {
         if self.is_broken_pipe() {

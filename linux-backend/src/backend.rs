@@ -145,7 +145,7 @@ fn make(plan: &Plan, facts: &Facts, stdio: Stdio, mut record: Record) -> Result<
 /// covered by whatever the guest likes.
 pub(crate) fn open_processes(plan: &ProcessPlan) -> Result<Option<OwnedFd>> {
     let open = |path| File::open(path).map(OwnedFd::from).map_err(Error::file("open", path));
-    plan.apparmor.as_ref().map(|_| open("/proc")).transpose()
+    plan.apparmor.as_ref().or(plan.selinux.as_ref()).map(|_| open("/proc")).transpose()
 }
 
 /// The guest's ends of its streams, as long as the parent holds them.

@@ -141,6 +141,8 @@ pub(crate) const fn general(step: Step) -> &'static str {
         Step::DieWithParent => "tie the container to its supervisor",
         Step::NoNewPrivileges => "give up new privileges",
         Step::Landlock => "restrict files by Landlock",
+        Step::SetMemoryPolicy => "set the memory policy, whose nodes must be those of the cgroup",
+        Step::Selinux => "have the program confined by its label of SELinux",
         Step::InstallFilter => "install the seccomp filter",
         Step::CloseDescriptors => "close the engine's file descriptors",
         Step::Report => "report that the container is ready",

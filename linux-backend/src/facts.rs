@@ -179,6 +179,11 @@ pub(crate) fn has_apparmor() -> bool {
         .is_ok_and(|enabled| enabled.starts_with('Y'))
 }
 
+/// Whether the kernel confines by `SELinux`: its file system is mounted where it does.
+pub(crate) fn has_selinux() -> bool {
+    Path::new("/sys/fs/selinux/status").exists()
+}
+
 fn uptime() -> Option<Uptime> {
     let seconds = |clock| rustix::time::clock_gettime(clock).tv_sec;
     Path::new("/proc/self/ns/time").exists().then(|| Uptime {

@@ -3,6 +3,7 @@
 //! ```text
 //!   parent                              child
 //!     │ clone3 ─────────────────────────▶ │
+//!     │ Given (moves into its cgroup) ──▶ │    where systemd makes that
 //!     │ Given (maps ids) ───────────────▶ │    in a user namespace only
 //!     │ Given (+ mount) ────────────────▶ │    for each that the parent opens
 //!     │                                   │ does as the plan says
@@ -22,6 +23,9 @@
 //! The first process of an OCI container says `Hooks` when its root is set up, and is given what
 //! hooks read before it goes on to `Ready`. It does not wait for `Go`: it listens ([`Gate`]), as
 //! who lets it go is another process than the one that made it.
+//!
+//! Where a program outside answers some calls (`seccomp_unotify(2)`), `Listener` comes before `Ready`, with
+//! what that program listens to.
 //!
 //! A process that joins a running sandbox is cloned by a helper inside it, which sends
 //! `Made` (the number of the new process's pidfd, in the table that parent and helper
@@ -87,6 +91,7 @@ pub(crate) enum Step {
     NewSession,
     WorkingDirectory,
     SetPriority,
+    SetMemoryPolicy,
     SetLimit,
     DropBounding,
     SetGroups,
@@ -95,6 +100,7 @@ pub(crate) enum Step {
     SetCapabilities,
     DieWithParent,
     AppArmor,
+    Selinux,
     NoNewPrivileges,
     Landlock,
     InstallFilter,
@@ -150,6 +156,7 @@ impl Step {
             Step::NewSession,
             Step::WorkingDirectory,
             Step::SetPriority,
+            Step::SetMemoryPolicy,
             Step::SetLimit,
             Step::DropBounding,
             Step::SetGroups,
@@ -158,6 +165,7 @@ impl Step {
             Step::SetCapabilities,
             Step::DieWithParent,
             Step::AppArmor,
+            Step::Selinux,
             Step::NoNewPrivileges,
             Step::Landlock,
             Step::InstallFilter,
@@ -194,6 +202,7 @@ impl<T> At<T> for Result<T, Errno> {
 /// What the child says.
 enum Message {
     Ready,
+    Listener,
     Hooks,
     Made(RawFd),
     Failed(Failure),
@@ -202,6 +211,7 @@ enum Message {
 const READY: u32 = 0;
 const MADE: u32 = u32::MAX;
 const HOOKS: u32 = u32::MAX - 1;
+const LISTENER: u32 = u32::MAX - 2;
 const SIZE: usize = 12;
 
 impl Message {
@@ -209,6 +219,7 @@ impl Message {
         let (kind, index, number) = match self {
             Self::Ready => (READY, 0, 0),
             Self::Hooks => (HOOKS, 0, 0),
+            Self::Listener => (LISTENER, 0, 0),
             Self::Made(descriptor) => (MADE, 0, *descriptor),
             Self::Failed(Failure { step, index, errno }) => {
                 (*step as u32, u32::try_from(*index).unwrap_or(u32::MAX), errno.raw_os_error())
@@ -228,6 +239,7 @@ impl Message {
         match u32::from_ne_bytes(*kind) {
             READY => Some(Self::Ready),
             HOOKS => Some(Self::Hooks),
+            LISTENER => Some(Self::Listener),
             MADE => Some(Self::Made(number)),
             step => Some(Self::Failed(Failure {
                 step: Step::from_number(step)?,
@@ -277,7 +289,9 @@ impl Helping {
         match receive(self.0.as_fd())? {
             Some((Message::Made(descriptor), _)) => Ok(descriptor),
             Some((Message::Failed(failure), _)) => Err(Broken::Failed(failure)),
-            Some((Message::Ready | Message::Hooks, _)) | None => Err(Broken::Silent),
+            Some((Message::Ready | Message::Hooks | Message::Listener, _)) | None => {
+                Err(Broken::Silent)
+            }
         }
     }
 }
@@ -292,7 +306,16 @@ impl Setup {
         match self.receive()? {
             (Message::Ready, terminal) => Ok((Waiting(self.0), terminal)),
             (Message::Failed(failure), _) => Err(Broken::Failed(failure)),
-            (Message::Made(_) | Message::Hooks, _) => Err(Broken::Silent),
+            (Message::Made(_) | Message::Hooks | Message::Listener, _) => Err(Broken::Silent),
+        }
+    }
+
+    /// Waits for what a program that answers the child's calls listens to.
+    pub(crate) fn listener(&self) -> Result<OwnedFd, Broken> {
+        match self.receive()? {
+            (Message::Listener, Some(listener)) => Ok(listener),
+            (Message::Failed(failure), _) => Err(Broken::Failed(failure)),
+            _ => Err(Broken::Silent),
         }
     }
 
@@ -301,7 +324,7 @@ impl Setup {
         match self.receive()? {
             (Message::Hooks, _) => Ok(()),
             (Message::Failed(failure), _) => Err(Broken::Failed(failure)),
-            (Message::Made(_) | Message::Ready, _) => Err(Broken::Silent),
+            (Message::Made(_) | Message::Ready | Message::Listener, _) => Err(Broken::Silent),
         }
     }
 
@@ -453,6 +476,11 @@ impl ChildEnd {
     /// Says that all is set up, and hands over the terminal.
     pub(crate) fn ready(&self, terminal: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
         send(self.0.as_fd(), Message::Ready.encode(), terminal)
+    }
+
+    /// Hands over what a program that answers this process's calls listens to.
+    pub(crate) fn listener(&self, listener: BorrowedFd<'_>) -> Result<(), Errno> {
+        send(self.0.as_fd(), Message::Listener.encode(), Some(listener))
     }
 
     /// Closes a copy that another process's child has.

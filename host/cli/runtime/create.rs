@@ -1,14 +1,16 @@
 //! `create` and `run`.
 
 use std::{
+    env,
     io::{IsTerminal as _, Write as _, stderr, stdout},
     path::PathBuf,
     process::ExitCode,
+    thread,
 };
 
 use clap::Args;
 use jiff::Timestamp;
-use silo_linux::runtime::{CreateOptions, Made, Runtime};
+use silo_linux::runtime::{CreateOptions, Made, Notifications, Runtime};
 
 use super::{foreground, webassembly};
 use crate::{
@@ -65,7 +67,7 @@ struct CreateArgs {
     /// Let the container have this process's session keyring
     #[arg(long)]
     no_new_keyring: bool,
-    /// Give the container that many descriptors beside the standard three
+    /// Give the container that many descriptors beside the standard three, of those that are open
     #[arg(long, value_name = "N", default_value_t = 0)]
     preserve_fds: u32,
 }
@@ -73,7 +75,7 @@ struct CreateArgs {
 impl CreateArgs {
     fn options(self, detached: bool) -> Result<CreateOptions> {
         let now = Timestamp::now().to_string();
-        check_preserved(self.preserve_fds)?;
+        let listen_fds = sockets();
         Ok(CreateOptions {
             bundle: self.bundle,
             console_socket: self.console_socket,
@@ -81,7 +83,10 @@ impl CreateArgs {
             pid_file: self.pid_file,
             no_pivot: self.no_pivot,
             no_new_keyring: self.no_new_keyring,
-            preserve_fds: self.preserve_fds,
+            preserve_fds: self.preserve_fds.saturating_add(listen_fds),
+            listen_fds,
+            listen_names: env::var("LISTEN_FDNAMES").ok().filter(|_| listen_fds > 0),
+            notifies: notified().is_some(),
             detached,
             plain_output: !stdout().is_terminal(),
             now,
@@ -89,14 +94,27 @@ impl CreateArgs {
     }
 }
 
-/// What is to be given must be there: a descriptor of this program's own is never given instead.
-pub(super) fn check_preserved(count: u32) -> Result<()> {
-    let missing = (3..count.saturating_add(3))
-        .find(|number| !PathBuf::from(format!("/proc/self/fd/{number}")).exists());
-    missing.map_or(Ok(()), |number| {
-        let what = format!("--preserve-fds {count}: there is no open descriptor {number}");
-        Err(Failure::new(what).with_code(1))
-    })
+/// How many descriptors from 3 on are sockets for the program (`sd_listen_fds(3)`), unless they are for
+/// another process than this.
+fn sockets() -> u32 {
+    let number = |name: &str| env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
+    let others = number("LISTEN_PID").is_some_and(|pid| pid != std::process::id());
+    number("LISTEN_FDS").filter(|_| !others).unwrap_or(0)
+}
+
+/// Where somebody waits to hear that the container is ready (`sd_notify(3)`).
+pub(super) fn notified() -> Option<PathBuf> {
+    env::var_os("NOTIFY_SOCKET").filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+/// Starts a container; gives what is still to be passed on of what it says.
+pub(super) fn start(runtime: &Runtime, id: &str) -> Result<Option<Notifications>> {
+    let notifications = match notified() {
+        Some(host) => runtime.notifications(id, &host)?,
+        None => None,
+    };
+    runtime.start(id)?;
+    Ok(notifications)
 }
 
 /// Makes a container for the program that it has, whatever that is for.
@@ -108,6 +126,7 @@ fn make(runtime: &Runtime, id: &str, options: &CreateOptions) -> Result<Made> {
     if !made.unknown_capabilities.is_empty() {
         ignoring(&made.unknown_capabilities);
     }
+    not_raising(&made.unraisable_capabilities);
     Ok(made)
 }
 
@@ -118,6 +137,15 @@ pub(super) fn ignoring<T: AsRef<str>>(names: &[T]) {
     // Where stderr is gone there is nobody to tell.
     let what = format!("silo: ignoring unknown or unavailable capabilities: [{names}]\n");
     let _ = stderr().lock().write_all(what.as_bytes());
+}
+
+/// Tells of capabilities that are not ambient, as runc does.
+pub(super) fn not_raising(names: &[String]) {
+    for name in names {
+        let why = "it is not both permitted and inheritable";
+        let what = format!("silo: can't raise ambient capability {name}: {why}\n");
+        let _ = stderr().lock().write_all(what.as_bytes());
+    }
 }
 
 impl Create {
@@ -133,16 +161,24 @@ impl Run {
         let options = options.options(detach)?;
         if detach {
             make(runtime, &id, &options)?;
-            runtime.start(&id).inspect_err(|_| {
+            let notifications = start(runtime, &id).inspect_err(|_| {
                 // The failure to be told is that of the start.
                 let _ = runtime.delete(&id, true);
             })?;
+            if let Some(notifications) = notifications {
+                notifications.forward()?;
+            }
             return Ok(ExitCode::SUCCESS);
         }
         let signals = Signals::catch()
             .map_err(|source| Failure::caused("cannot catch signals", source).with_code(1))?;
         let made = make(runtime, &id, &options)?;
-        let started = runtime.start(&id).map_err(Failure::from);
+        let started = start(runtime, &id).map(|notifications| {
+            if let Some(notifications) = notifications {
+                // Who is not told waits in vain; the container runs all the same.
+                thread::spawn(move || notifications.forward());
+            }
+        });
         let kill = {
             let (runtime, id) = (runtime.clone(), id.clone());
             move |signal: u8| {

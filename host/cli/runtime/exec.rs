@@ -10,10 +10,10 @@ use std::{
 };
 
 use clap::Args;
-use silo_linux::runtime::{ExecOptions, Runtime, spec};
+use silo_linux::runtime::{ExecOptions, Runtime, spec, unraisable_capabilities};
 
 use super::{
-    create::{check_preserved, ignoring},
+    create::{ignoring, not_raising},
     foreground,
 };
 use crate::{
@@ -70,9 +70,12 @@ pub(super) struct Exec {
     /// Its label of `SELinux`
     #[arg(long, value_name = "LABEL")]
     process_label: Option<String>,
-    /// Give it that many descriptors beside the standard three
+    /// Give it that many descriptors beside the standard three, of those that are open
     #[arg(long, value_name = "N", default_value_t = 0)]
     preserve_fds: u32,
+    /// Put it in this cgroup below the container's own; of version 1 perhaps in some hierarchies only
+    #[arg(long, value_name = "[CONTROLLER,...:]PATH")]
+    cgroup: Vec<String>,
     /// Let it wait where the container is paused
     #[arg(long)]
     ignore_paused: bool,
@@ -91,7 +94,6 @@ impl Exec {
     }
 
     fn exec(self, runtime: &Runtime) -> Result<ExitCode> {
-        check_preserved(self.preserve_fds)?;
         let process = match &self.process {
             Some(file) => read(file)?,
             None => self.process(runtime.first_process(&self.id)?)?,
@@ -106,7 +108,9 @@ impl Exec {
             detached: self.detach,
             plain_output: !stdout().is_terminal(),
             ignore_paused: self.ignore_paused,
+            cgroups: self.cgroup,
         };
+        not_raising(&unraisable_capabilities(&process));
         let joined = Arc::new(runtime.exec(&self.id, &process, &options)?);
         if self.detach {
             return Ok(ExitCode::SUCCESS);

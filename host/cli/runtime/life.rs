@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 use silo_isolation::Signal;
-use silo_linux::runtime::Runtime;
+use silo_linux::runtime::{Error, Runtime};
 
+use super::create;
 use crate::failure::{Failure, Result};
 
 /// Let the program of a created container run
@@ -18,7 +19,9 @@ pub(super) struct Start {
 
 impl Start {
     pub(super) fn run(self, runtime: &Runtime) -> Result<ExitCode> {
-        runtime.start(&self.id)?;
+        if let Some(notifications) = create::start(runtime, &self.id)? {
+            notifications.forward()?;
+        }
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -49,7 +52,11 @@ impl Kill {
                 signal.number()
             }
         };
-        runtime.kill(&self.id, number, self.all)?;
+        match runtime.kill(&self.id, number, self.all) {
+            // All of none have been sent it.
+            Err(Error::NotRunning) if self.all => {}
+            sent => sent?,
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

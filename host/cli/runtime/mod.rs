@@ -19,7 +19,9 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use silo_linux::runtime::{Error, Runtime};
+use log::Log;
+use silo_layers::tree::is_privileged;
+use silo_linux::runtime::{Error, Manager, Runtime};
 
 use crate::failure::{Failure, Result};
 
@@ -119,17 +121,23 @@ pub(crate) fn from_args() -> Option<ExitCode> {
 impl RuntimeArgs {
     /// Does what it says; a failure is told and logged.
     pub(crate) fn run(self) -> ExitCode {
-        let (log, format) = (self.log.clone(), self.log_format);
+        let log = self.log.as_ref().map(|file| Log::open(file, self.log_format)).transpose();
+        let mut log = match log {
+            Ok(log) => log,
+            Err(failure) => return failure.report_as_error(),
+        };
         self.dispatch().unwrap_or_else(|failure| {
-            if let Some(file) = log {
-                log::write(&file, format, &failure);
+            if let Some(log) = &mut log {
+                log.add(&failure);
             }
-            failure.report()
+            failure.report_as_error()
         })
     }
 
     fn dispatch(self) -> Result<ExitCode> {
-        let runtime = Runtime::new(self.root.map_or_else(default_root, Ok)?, self.systemd_cgroup);
+        let explicit = self.root.clone();
+        let root = self.root.map_or_else(default_root, Ok)?;
+        let runtime = Runtime::new(root, self.systemd_cgroup, manager());
         if self.verb.enters_containers() {
             silo_linux::runtime::seal(env::args_os().collect(), env::vars_os().collect())?;
         }
@@ -141,7 +149,7 @@ impl RuntimeArgs {
             Verb::Kill(verb) => verb.run(&runtime),
             Verb::Delete(verb) => verb.run(&runtime),
             Verb::Exec(verb) => verb.run(&runtime),
-            Verb::List(verb) => verb.run(&runtime),
+            Verb::List(verb) => verb.run(&runtime, explicit.as_deref()),
             Verb::Ps(verb) => verb.run(&runtime),
             Verb::Pause(verb) => verb.run(&runtime),
             Verb::Resume(verb) => verb.run(&runtime),
@@ -160,12 +168,33 @@ impl Verb {
     }
 }
 
-/// Where records are that are of no use after the machine's next start.
+/// A variable of the environment that says something.
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The systemd that cgroups of this process's user are made by: a user's own, unless that is root of the
+/// machine.
+fn manager() -> Manager {
+    let user = !is_privileged();
+    let bus = if user {
+        let own = || Some(format!("unix:path={}/bus", variable("XDG_RUNTIME_DIR")?));
+        variable("DBUS_SESSION_BUS_ADDRESS").or_else(own).unwrap_or_default()
+    } else {
+        let usual =
+            "unix:path=/run/dbus/system_bus_socket;unix:path=/var/run/dbus/system_bus_socket";
+        variable("DBUS_SYSTEM_BUS_ADDRESS").unwrap_or_else(|| usual.to_owned())
+    };
+    Manager { bus, user }
+}
+
+/// Where records are that are of no use after the machine's next start. Root of a user namespace is not
+/// the machine's, as under podman.
 fn default_root() -> Result<PathBuf> {
-    if rustix::process::geteuid().is_root() {
+    let directory = variable("XDG_RUNTIME_DIR").filter(|_| !is_privileged());
+    if directory.is_none() && rustix::process::geteuid().is_root() {
         return Ok(PathBuf::from("/run/silo/runtime"));
     }
-    let directory = env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty());
     directory.map(|directory| Path::new(&directory).join("silo/runtime")).ok_or_else(|| {
         failed(Failure::new("cannot tell where to keep records: XDG_RUNTIME_DIR is not set"))
             .with_hint("name a directory with --root DIR")

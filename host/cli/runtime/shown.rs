@@ -3,7 +3,7 @@
 use std::{
     fs::OpenOptions,
     io::Write as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, ExitCode},
 };
 
@@ -47,7 +47,14 @@ pub(super) struct List {
 }
 
 impl List {
-    pub(super) fn run(self, runtime: &Runtime) -> Result<ExitCode> {
+    /// Of the directory `explicit`, where one was named: that must be there.
+    pub(super) fn run(self, runtime: &Runtime, explicit: Option<&Path>) -> Result<ExitCode> {
+        if let Some(root) = explicit {
+            let failed = |source| {
+                Failure::caused(format!("cannot read {}", root.display()), source).with_code(1)
+            };
+            std::fs::metadata(root).map_err(failed)?;
+        }
         let states = runtime.list()?;
         if self.quiet {
             let names: Vec<_> = states.into_iter().map(|state| state.id).collect();

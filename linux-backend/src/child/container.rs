@@ -47,6 +47,9 @@ impl Container<'_> {
 
     fn set_up(&self) -> Result<(), Failure> {
         let plan = self.plan;
+        if plan.awaits_cgroup && !self.end.wait() {
+            sys::exit(1);
+        }
         join_cgroups(self.cgroups)?;
         priorities::stay_on(plan.process.priorities.joined.as_ref())?;
         sys::unshare(plan.unshared.0).at(Step::Unshare, 0)?;
@@ -88,6 +91,9 @@ impl Container<'_> {
         if self.inside.is_none() {
             find(&plan.process.program)?;
         }
+        if plan.process.listens() {
+            process::confine_listening(&plan.process, self.end)?;
+        }
         self.end.ready(terminal.as_ref().map(process::Terminal::master)).at(Step::Report, 0)
     }
 
@@ -111,9 +117,15 @@ impl Container<'_> {
     }
 
     fn let_go(&self, state: BorrowedFd<'_>) -> Result<(), Failure> {
-        hooks::run(&self.plan.start_hooks, state)?;
+        let plan = &self.plan.process;
+        // What is installed holds for them as for all else that this process runs.
+        let confined = if plan.listens() { None } else { Some(plan) };
+        hooks::run(&self.plan.start_hooks, state, confined)?;
         sys::reset_signals();
-        process::confine(&self.plan.process)
+        match confined {
+            Some(plan) => process::confine(plan).map(drop),
+            None => Ok(()),
+        }
     }
 }
 

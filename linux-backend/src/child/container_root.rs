@@ -63,7 +63,7 @@ pub(super) fn enter(
     let state = end.hooks().at(Step::RunHook, plan.create_hooks.len())?;
     // As runc: what they name is often the root's.
     rustix::process::fchdir(&root).at(Step::AttachRoot, 2)?;
-    hooks::run(&plan.create_hooks, state.as_fd())?;
+    hooks::run(&plan.create_hooks, state.as_fd(), None)?;
     let directory =
         target::open_or_make(root.as_fd(), &plan.process.working_directory, Kind::Directory)
             .at(Step::WorkingDirectory, 0)?;

@@ -32,6 +32,7 @@ use rustix::{
 pub(crate) use container::{Container, Entering};
 pub(crate) use container_root::open_source as open_bundle_source;
 pub(crate) use devices::make as make_devices;
+pub(crate) use hooks::failure as hook_failure;
 pub(crate) use process::{Streams, window};
 pub(crate) use root::{add_options, clone_tree, detached, open_source};
 
@@ -158,12 +159,8 @@ impl Joining<'_> {
     fn try_become_program(&self) -> Result<Infallible, Failure> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(c"/", flags, Mode::empty()).at(Step::WorkingDirectory, 0)?;
-        let directory = target::open_or_make(
-            root.as_fd(),
-            &self.plan.working_directory,
-            target::Kind::Directory,
-        )
-        .at(Step::WorkingDirectory, 0)?;
+        let directory = target::open(root.as_fd(), &self.plan.working_directory)
+            .at(Step::WorkingDirectory, 0)?;
         let terminal = match self.streams {
             Streams::Terminal(size) => {
                 let owner = self.plan.identity.user;

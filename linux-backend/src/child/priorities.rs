@@ -13,8 +13,11 @@ pub(super) fn take(priorities: &Priorities) -> Result<(), Failure> {
     if let Some(scheduling) = &priorities.scheduling {
         sys::set_scheduling(scheduling).at(Step::SetPriority, 0)?;
     }
-    match priorities.io {
-        Some(priority) => sys::set_io_priority(priority).at(Step::SetPriority, 1),
+    if let Some(priority) = priorities.io {
+        sys::set_io_priority(priority).at(Step::SetPriority, 1)?;
+    }
+    match &priorities.memory {
+        Some(policy) => sys::set_memory_policy(policy).at(Step::SetMemoryPolicy, 0),
         None => Ok(()),
     }
 }

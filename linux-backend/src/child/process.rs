@@ -141,7 +141,9 @@ pub(super) fn become_program(
     end: &ChildEnd,
 ) -> Result<Infallible, Failure> {
     prepare(plan, streams, terminal, directory, processes, life)?;
-    if !plan.filter_last {
+    if plan.listens() {
+        confine_listening(plan, end)?;
+    } else if !plan.filter_last {
         confine(plan)?;
     }
     end.ready(terminal.map(Terminal::master)).at(Step::Report, 0)?;
@@ -151,7 +153,7 @@ pub(super) fn become_program(
     if plan.init.is_some() {
         init::divide(terminal.map(|terminal| terminal.peer.as_fd()))?;
     }
-    if plan.filter_last {
+    if plan.filter_last && !plan.listens() {
         confine(plan)?;
     }
     Err(execute(&plan.program))
@@ -187,6 +189,12 @@ pub(super) fn prepare(
     if let (Some(order), Some(processes)) = (&plan.apparmor, processes) {
         confine_by_profile(order, processes).at(Step::AppArmor, 0)?;
     }
+    if let (Some(label), Some(processes)) = (&plan.selinux, processes) {
+        let path = c"thread-self/attr/exec";
+        rustix::fs::openat(processes, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+            .and_then(|file| rustix::io::write(file, label.as_bytes()))
+            .at(Step::Selinux, 0)?;
+    }
     sys::reset_signals();
     sys::set_close_on_exec_from(plan.first_closed).at(Step::CloseDescriptors, 0)?;
     if plan.no_new_privileges {
@@ -199,14 +207,27 @@ pub(super) fn prepare(
 }
 
 /// The last restriction: what follows needs no call that a guest may not make.
-pub(super) fn confine(plan: &ProcessPlan) -> Result<(), Failure> {
-    if let Some(filter) = &plan.filter {
-        sys::install(filter.instructions()).at(Step::InstallFilter, 0)?;
-    }
+pub(super) fn confine(plan: &ProcessPlan) -> Result<Option<OwnedFd>, Failure> {
+    let listener = match &plan.filter {
+        Some(filter) => {
+            sys::install(filter.instructions(), filter.flags()).at(Step::InstallFilter, 0)?
+        }
+        None => None,
+    };
     if plan.privileged_filter() {
         set_capabilities(&plan.identity.capabilities).at(Step::SetCapabilities, 1)?;
     }
-    Ok(())
+    Ok(listener)
+}
+
+/// The same where a program outside answers some calls: hands over what it listens to, and keeps nothing
+/// of it, so that once that program is gone nobody waits for an answer. Early, as whoever starts the
+/// container may be another than who can reach that program.
+pub(super) fn confine_listening(plan: &ProcessPlan, end: &ChildEnd) -> Result<(), Failure> {
+    match confine(plan)? {
+        Some(listener) => end.listener(listener.as_fd()).at(Step::InstallFilter, 1),
+        None => Ok(()),
+    }
 }
 
 /// Has the next program confined by a profile, whatever happens to this one's file descriptors and ids until

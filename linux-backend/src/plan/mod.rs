@@ -93,6 +93,8 @@ pub(crate) struct ProcessPlan {
     pub(crate) first_closed: u32,
     /// What is told AppArmor of the next program (`/proc/PID/attr/apparmor/exec`).
     pub(crate) apparmor: Option<String>,
+    /// What the next program is to SELinux (`/proc/PID/attr/exec`).
+    pub(crate) selinux: Option<String>,
     pub(crate) limits: Vec<ProcessLimit>,
     /// That the program runs below an init process, and what that is to cover.
     pub(crate) init: Option<Arguments>,
@@ -252,6 +254,7 @@ impl ProcessPlan {
             umask: UMASK,
             first_closed: 3,
             apparmor: apparmor(bundle, facts),
+            selinux: None,
             limits: resources::process_limits(&bundle.limits, facts),
             init: None,
             priorities: Priorities::default(),
@@ -264,6 +267,11 @@ impl ProcessPlan {
     /// privileges, or that this one has them (seccomp(2)).
     pub(crate) const fn privileged_filter(&self) -> bool {
         !self.no_new_privileges && self.filter.is_some()
+    }
+
+    /// Whether a program outside answers some of its calls.
+    pub(crate) fn listens(&self) -> bool {
+        self.filter.as_ref().is_some_and(Filter::listens)
     }
 }
 

@@ -3,7 +3,10 @@
 use std::{
     io::IoSlice,
     mem::MaybeUninit,
-    os::fd::{AsFd as _, OwnedFd},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::ffi::OsStrExt as _,
+    },
     path::{Path, PathBuf},
 };
 
@@ -72,7 +75,12 @@ fn send(socket: &Path, terminal: &OwnedFd) -> Result<()> {
 /// Sends a descriptor, with a name for it.
 pub(super) fn send_named(socket: &Path, descriptor: &OwnedFd, name: &[u8]) -> Result<()> {
     let failed = || Error::file("send a descriptor to", socket);
-    let address = SocketAddrUnix::new(socket).map_err(|errno| failed()(errno.into()))?;
+    // As in Go, whose programs listen there: a name that is none of a file.
+    let address = match socket.as_os_str().as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddrUnix::new_abstract_name(name),
+        None => SocketAddrUnix::new(socket),
+    };
+    let address = address.map_err(|errno| failed()(errno.into()))?;
     let flags = SocketFlags::CLOEXEC;
     let connection = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
         .map_err(|errno| failed()(errno.into()))?;

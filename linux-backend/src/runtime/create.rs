@@ -7,18 +7,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use oci_spec::runtime::{self as spec, Spec};
+use oci_spec::runtime::{self as spec, LinuxSchedulerFlag, Spec};
 use rustix::fs::{Mode, OFlags};
 use serde_json::Value;
 use silo_isolation::TerminalSize;
 
 use super::{
-    ContainerPlan, Error, JoinedNamespace, Result, Runtime, SharedTerminal,
+    ContainerPlan, Error, JoinedNamespace, Result, Runtime, SharedTerminal, agent,
     cgroups::{Cgroups, Place},
     console::{Console, send_named},
     explain::{Explain, Subject},
-    hooks, outside,
+    hooks, network, notify, outside,
+    priorities::check_memory_policy,
     record::{Directory, Record, Status, replace},
+    systemd::{self, Session, Unit},
     translate::Around,
 };
 use crate::{
@@ -45,8 +47,15 @@ pub struct CreateOptions {
     pub no_pivot: bool,
     /// Whether it has the session keyring of this process.
     pub no_new_keyring: bool,
-    /// How many descriptors from 3 on it gets.
+    /// How many descriptors from 3 on it gets. One that is not open stays so.
     pub preserve_fds: u32,
+    /// How many of those are sockets that others have connected to already (`sd_listen_fds(3)`), and
+    /// what they are called.
+    pub listen_fds: u32,
+    /// The names of those.
+    pub listen_names: Option<String>,
+    /// Whether its program has a socket to say that it is ready by.
+    pub notifies: bool,
     /// Whether nobody waits for it here.
     pub detached: bool,
     /// Whether what its terminal prints, where that is copied here, is for no terminal.
@@ -62,6 +71,8 @@ pub struct Made {
     pub(super) terminal: Option<SharedTerminal>,
     /// Capabilities of the configuration that nobody knows, and that it therefore has not.
     pub unknown_capabilities: Vec<String>,
+    /// Those that are to be ambient and cannot.
+    pub unraisable_capabilities: Vec<String>,
 }
 
 impl Runtime {
@@ -84,7 +95,8 @@ impl Runtime {
             .map_err(Error::file("find the bundle", &options.bundle))?;
         let (spec, unknown) = load(&bundle.join("config.json"))?;
         let console = Console::of(&spec, options)?;
-        let place = self.place(&spec, id)?;
+        let mut session = if self.systemd { Some(Session::open(&self.manager)?) } else { None };
+        let place = self.place(&spec, id, session.as_mut())?;
         let around = Around {
             bundle: &bundle,
             place: &place,
@@ -93,8 +105,13 @@ impl Runtime {
             no_new_keyring: options.no_new_keyring,
             preserved: options.preserve_fds,
         };
-        let plan = ContainerPlan::new(&spec, &around)?;
+        let directory = Directory::of(&self.root, id)?;
+        let plan = ContainerPlan::new(&with_additions(&spec, options, &directory)?, &around)?;
         let directory = Directory::make(&self.root, id)?;
+        if options.notifies {
+            let path = directory.notifications();
+            fs::create_dir(&path).map_err(Error::file("make", path))?;
+        }
         let record = Record {
             id: id.to_owned(),
             bundle,
@@ -106,7 +123,8 @@ impl Runtime {
             start: 0,
             ready: false,
         };
-        let mut making = Making { directory, record, process: None, terminal: None };
+        let mut making =
+            Making { runtime: self, session, directory, record, process: None, terminal: None };
         making.make(&plan, &place, console.size(), inside)?;
         if let (Some(socket), Some(process)) = (&options.pidfd_socket, &making.process) {
             send_named(socket, &process.pidfd, b"pidfd")?;
@@ -121,15 +139,43 @@ impl Runtime {
         making.done(terminal, unknown)
     }
 
-    pub(super) fn place(&self, spec: &Spec, id: &str) -> Result<Place> {
+    fn place(&self, spec: &Spec, id: &str, session: Option<&mut Session>) -> Result<Place> {
         let path = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_deref());
-        let path = path.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new(id));
-        if self.systemd {
-            let why = "cgroups are made by this runtime itself, not by systemd";
-            return Err(Error::Unsupported(format!("--systemd-cgroup: {why}")));
+        let path = path.filter(|path| !path.as_os_str().is_empty());
+        match session {
+            Some(session) => {
+                let unit = Unit::new(path, id, self.manager.user)?;
+                Place::of_unit(unit, &session.control_group()?)
+            }
+            None => Place::find(path.unwrap_or(Path::new(id))),
         }
-        Place::find(path)
     }
+
+    /// Removes the cgroups of a container in which nothing runs any more.
+    pub(super) fn remove_cgroups(&self, cgroups: &Cgroups) -> Result<()> {
+        let stopped = match &cgroups.unit {
+            Some(unit) => Session::open(&self.manager).and_then(|mut session| session.stop(unit)),
+            None => Ok(()),
+        };
+        // What systemd left; where it left nothing, it has done what it was to do.
+        cgroups.remove()?;
+        stopped.or_else(|error| if cgroups.are_gone() { Ok(()) } else { Err(error) })
+    }
+}
+
+/// The configuration with what this program adds to it, of which its record tells nothing.
+fn with_additions(spec: &Spec, options: &CreateOptions, directory: &Directory) -> Result<Spec> {
+    let mut spec = spec.clone();
+    if options.notifies {
+        notify::add(&mut spec, &directory.notifications())?;
+    }
+    if options.listen_fds > 0 {
+        let names = options.listen_names.as_ref().map(|names| format!("LISTEN_FDNAMES={names}"));
+        // It is the first of its pid namespace, or takes itself for that.
+        let variables = [format!("LISTEN_FDS={}", options.listen_fds), "LISTEN_PID=1".to_owned()];
+        notify::add_variables(&mut spec, variables.into_iter().chain(names));
+    }
+    Ok(spec)
 }
 
 /// Reads a configuration; gives it and the capabilities in it that nobody knows.
@@ -141,8 +187,9 @@ pub(super) fn load(path: &Path) -> Result<(Spec, Vec<String>)> {
         source,
     };
     let mut value: Value = serde_json::from_slice(&bytes).map_err(json)?;
+    check_memory_policy(&value)?;
     let process = value.get_mut("process");
-    let unknown = process.map(leave_unknown_capabilities_out).unwrap_or_default();
+    let unknown = process.map(as_it_is_read).unwrap_or_default();
     let spec: Spec = serde_json::from_value(value).map_err(json)?;
     let version = spec.version();
     if version.split('.').next() != Some("1") {
@@ -155,11 +202,45 @@ pub(super) fn load(path: &Path) -> Result<(Spec, Vec<String>)> {
 /// A process as `exec` reads it from a file.
 pub fn process_of(json: &[u8]) -> Result<spec::Process, serde_json::Error> {
     let mut value: Value = serde_json::from_slice(json)?;
-    leave_unknown_capabilities_out(&mut value);
+    as_it_is_read(&mut value);
     if let Some(process) = value.as_object_mut() {
         process.entry("user").or_insert_with(|| serde_json::json!({ "uid": 0, "gid": 0 }));
     }
     serde_json::from_value(value)
+}
+
+/// The capabilities that a process is to have as ambient ones and cannot: no other is ambient than one
+/// that is permitted and inheritable (capabilities(7)).
+#[must_use]
+pub fn unraisable_capabilities(process: &spec::Process) -> Vec<String> {
+    let Some(sets) = process.capabilities() else { return Vec::new() };
+    let has =
+        |set: &Option<spec::Capabilities>, one| set.as_ref().is_some_and(|set| set.contains(one));
+    let ambient = sets.ambient().iter().flatten();
+    let lost = ambient.filter(|one| !(has(sets.permitted(), one) && has(sets.inheritable(), one)));
+    let name =
+        |one: &spec::Capability| format!("CAP_{}", one.to_string().trim_start_matches("CAP_"));
+    let mut lost: Vec<_> = lost.map(name).collect();
+    lost.sort();
+    lost
+}
+
+/// Has a process of a configuration be as this program's types have it; gives the names of capabilities
+/// that nobody knows.
+fn as_it_is_read(process: &mut Value) -> Vec<String> {
+    // The specification's name, and that of the type.
+    const FLAGS: [(&str, LinuxSchedulerFlag); 2] = [
+        ("SCHED_FLAG_RESET_ON_FORK", LinuxSchedulerFlag::SchedResetOnFork),
+        ("SCHED_FLAG_DL_OVERRUN", LinuxSchedulerFlag::SchedFlagDLOverrun),
+    ];
+    let flags = process.pointer_mut("/scheduler/flags").and_then(Value::as_array_mut);
+    for flag in flags.into_iter().flatten() {
+        let known = FLAGS.iter().find(|(name, _)| flag.as_str() == Some(name));
+        if let Some(own) = known.and_then(|(_, own)| serde_json::to_value(own).ok()) {
+            *flag = own;
+        }
+    }
+    leave_unknown_capabilities_out(process)
 }
 
 /// A capability that no kernel has can be had by nobody: a configuration that was made for a newer
@@ -180,14 +261,17 @@ fn leave_unknown_capabilities_out(process: &mut Value) -> Vec<String> {
 }
 
 /// A container that is being made. What there is of it goes with this.
-struct Making {
+struct Making<'a> {
+    runtime: &'a Runtime,
+    /// With systemd, where that makes the cgroup.
+    session: Option<Session>,
     directory: Directory,
     record: Record,
     process: Option<Cloned>,
     terminal: Option<OwnedFd>,
 }
 
-impl Making {
+impl Making<'_> {
     fn make(
         &mut self,
         plan: &ContainerPlan,
@@ -195,26 +279,69 @@ impl Making {
         size: Option<TerminalSize>,
         inside: Option<&dyn Fn() -> u8>,
     ) -> Result<()> {
-        let cgroups = Cgroups::create(place)?;
+        let cgroups = match &place.unit {
+            Some(_) => Cgroups::of_unit(place),
+            None => Cgroups::create(place)?,
+        };
         // As long as it is not this container's: what is refused stays as it is.
         cgroups.refuse_used()?;
-        self.record.cgroups = cgroups;
-        let linux = self.record.config.linux().as_ref();
-        if let Some(resources) = linux.and_then(|linux| linux.resources().as_ref()) {
-            self.record.cgroups.limit(resources)?;
+        if place.unit.is_none() {
+            self.record.cgroups = cgroups.clone();
+            self.limit(&cgroups)?;
         }
         let (setup, process) = self.clone_process(plan, size, inside)?;
         self.record.pid = process.pid;
         self.record.start = start_time(process.pid).unwrap_or(0);
         self.process = Some(process);
+        if plan.awaits_cgroup {
+            self.have_scope_made(cgroups)?;
+            setup.give(None).map_err(|broken| Explain(Subject::Container(plan)).broken(broken))?;
+        }
         self.directory.write(&self.record)?;
         let explain = Explain(Subject::Container(plan));
         outside::help(plan, self.record.pid, &setup).map_err(|broken| explain.broken(broken))?;
+        network::give(&plan.network_devices, self.record.pid)?;
         self.run_hooks(&setup, &explain)?;
+        if plan.process.listens() {
+            let listener = setup.listener().map_err(|broken| explain.broken(broken))?;
+            let linux = self.record.config.linux().as_ref();
+            let profile = linux.and_then(|linux| linux.seccomp().as_ref());
+            let state = self.record.state(Status::Creating);
+            agent::tell(profile, &listener, self.record.pid, &state)?;
+        }
         let (_, terminal) = setup.ready().map_err(|broken| explain.broken(broken))?;
         self.terminal = terminal;
         self.record.ready = true;
         self.directory.write(&self.record)
+    }
+
+    fn resources(&self) -> Option<&spec::LinuxResources> {
+        self.record.config.linux().as_ref().and_then(|linux| linux.resources().as_ref())
+    }
+
+    /// Limits the container's cgroup, and gives it to its root where that is to have what is below.
+    fn limit(&self, cgroups: &Cgroups) -> Result<()> {
+        if let Some(resources) = self.resources() {
+            cgroups.limit(resources)?;
+        }
+        match owner_of_cgroup(&self.record.config) {
+            Some(owner) if silo_layers::tree::is_privileged() => cgroups.delegate(owner),
+            _ => Ok(()),
+        }
+    }
+
+    /// Has systemd make a scope, with the container's process in it: that is limited from the start,
+    /// and then once more, in what systemd knows nothing of.
+    fn have_scope_made(&mut self, cgroups: Cgroups) -> Result<()> {
+        let mut properties = systemd::of_annotations(self.record.config.annotations().as_ref())?;
+        if let Some(resources) = self.resources() {
+            properties.extend(systemd::of_settings(&cgroups.settings(resources)?)?);
+        }
+        if let (Some(session), Some(unit)) = (&mut self.session, &cgroups.unit) {
+            session.start(unit, self.record.pid, properties)?;
+        }
+        self.record.cgroups = cgroups.clone();
+        self.limit(&cgroups)
     }
 
     fn clone_process(
@@ -276,22 +403,39 @@ impl Making {
         terminal: Option<OwnedFd>,
         unknown_capabilities: Vec<String>,
     ) -> Result<Made> {
+        let process = self.record.config.process().as_ref();
+        let unraisable_capabilities = process.map(unraisable_capabilities).unwrap_or_default();
         let process = self.process.take().ok_or(Error::NotRunning)?;
         std::mem::forget(self);
-        Ok(Made { process, terminal: terminal.map(super::shared), unknown_capabilities })
+        let terminal = terminal.map(super::shared);
+        Ok(Made { process, terminal, unknown_capabilities, unraisable_capabilities })
     }
 }
 
-impl Drop for Making {
+impl Drop for Making<'_> {
     fn drop(&mut self) {
         // Whatever fails here, the first failure is the one to tell.
         if let Some(process) = self.process.take() {
             let _ = sys::send_signal(process.pidfd.as_fd(), 9);
             let _ = super::wait(process.pidfd.as_fd());
         }
-        let _ = self.record.cgroups.remove();
+        let _ = self.runtime.remove_cgroups(&self.record.cgroups);
         let _ = self.directory.remove();
     }
+}
+
+/// Who is root in a container that sees its own cgroup as the root of all, and may write there: it
+/// makes cgroups below (cgroups(7), "Delegation").
+fn owner_of_cgroup(config: &Spec) -> Option<u32> {
+    let linux = config.linux().as_ref()?;
+    let has = |kind| linux.namespaces().iter().flatten().any(|one| one.typ() == kind);
+    let writable = config.mounts().iter().flatten().any(|mount| {
+        let kind = mount.typ().as_deref();
+        matches!(kind, Some("cgroup" | "cgroup2"))
+            && mount.options().iter().flatten().all(|option| option != "ro")
+    });
+    let own = has(spec::LinuxNamespaceType::User) && has(spec::LinuxNamespaceType::Cgroup);
+    (own && writable).then(|| outside(0, Some(linux)))
 }
 
 /// Makes the standard streams of this process, which are to be a container's, its user's own: else that

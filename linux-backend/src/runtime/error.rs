@@ -80,6 +80,14 @@ pub enum Error {
         /// Why, in the kernel's words.
         reason: String,
     },
+    /// The program that is to answer the container's calls is not there.
+    #[error("failed to connect with seccomp agent {}", path.display())]
+    Agent {
+        /// The socket where it should listen.
+        path: PathBuf,
+        /// The host's answer.
+        source: io::Error,
+    },
     /// A hook failed.
     #[error("error running {stage} hook #{index}: {why}")]
     Hook {

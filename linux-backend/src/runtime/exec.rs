@@ -11,12 +11,13 @@ use rustix::thread::ThreadNameSpaceType;
 use silo_isolation::ExitStatus;
 
 use super::{
-    Error, Result, Runtime, SharedTerminal,
+    Error, Result, Runtime, SharedTerminal, agent,
     console::{Console, send_named},
     create::{give_own_streams, outside},
     explain::{Explain, Subject},
     process::{self, Circumstances},
     record::{Directory, Record, Status, replace},
+    systemd::Session,
 };
 use crate::{
     backend::open_processes,
@@ -43,6 +44,8 @@ pub struct ExecOptions {
     pub plain_output: bool,
     /// Whether a container that is paused is no failure: the process waits.
     pub ignore_paused: bool,
+    /// The cgroups that it is put in, below the container's own: `[CONTROLLER,...:]PATH`.
+    pub cgroups: Vec<String>,
 }
 
 /// A further process.
@@ -87,17 +90,19 @@ impl Runtime {
         match record.status(&directory) {
             Status::Running | Status::Created => {}
             Status::Paused if options.ignore_paused => {}
-            Status::Stopped => {
-                let hint = "";
-                return Err(Error::State { verb: "exec in", state: "stopped", hint });
+            // As runc says it.
+            Status::Paused => {
+                let what = "cannot exec in a paused container (use --ignore-paused to override)";
+                return Err(Error::Unsupported(what.to_owned()));
             }
             status => {
-                return Err(Error::State { verb: "exec in", state: status.name(), hint: "" });
+                let what = format!("cannot exec in a {} container", status.name());
+                return Err(Error::Unsupported(what));
             }
         }
         let console = Console::new(process, options.console_socket.clone(), options.detached)?;
         let first = record.process()?;
-        let (process, terminal) = join(&record, &first, process, &console, options.preserve_fds)?;
+        let (process, terminal) = self.join(&record, &first, process, &console, options)?;
         if let Some(socket) = &options.pidfd_socket {
             send_named(socket, &process, b"pidfd")?;
         }
@@ -110,65 +115,88 @@ impl Runtime {
         }
         Ok(Joined { process, terminal: terminal.map(super::shared) })
     }
-}
 
-fn join(
-    record: &Record,
-    first: &OwnedFd,
-    process: &Process,
-    console: &Console,
-    preserved: u32,
-) -> Result<(OwnedFd, Option<OwnedFd>)> {
-    let linux = record.config.linux().as_ref();
-    let namespaces = others(record.pid)?;
-    let root = format!("/proc/{}/root", record.pid);
-    let root = fs::File::open(&root).map_err(Error::file("open", &root))?;
-    let circumstances = Circumstances {
-        root: root.as_fd(),
-        seccomp: linux.and_then(|linux| linux.seccomp().as_ref()),
-        personality: linux.and_then(|linux| linux.personality().as_ref()),
-        other_users: namespaces.contains(Namespaces::USER),
-        sets_groups: sets_groups(record.pid),
-        further: true,
-        preserved,
-    };
-    let plan = process::plan(process, &circumstances)?;
-    let cgroups = record.cgroups.entries(record.pid)?;
-    let connect = || Error::step("connect to the container");
-    let (setup, end) = protocol::connect().map_err(connect())?;
-    let (helping, helpers_end) = protocol::connect_helper().map_err(connect())?;
-    if console.size().is_none() {
-        give_own_streams(outside(plan.identity.user.as_raw(), linux));
+    fn join(
+        &self,
+        record: &Record,
+        first: &OwnedFd,
+        process: &Process,
+        console: &Console,
+        options: &ExecOptions,
+    ) -> Result<(OwnedFd, Option<OwnedFd>)> {
+        let linux = record.config.linux().as_ref();
+        let namespaces = others(record.pid)?;
+        let root = format!("/proc/{}/root", record.pid);
+        let root = fs::File::open(&root).map_err(Error::file("open", &root))?;
+        let circumstances = Circumstances {
+            root: root.as_fd(),
+            seccomp: linux.and_then(|linux| linux.seccomp().as_ref()),
+            personality: linux.and_then(|linux| linux.personality().as_ref()),
+            memory: linux.and_then(|linux| linux.memory_policy().as_ref()),
+            other_users: namespaces.contains(Namespaces::USER),
+            sets_groups: sets_groups(record.pid),
+            further: true,
+            preserved: options.preserve_fds,
+        };
+        let plan = process::plan(process, &circumstances)?;
+        // A user's process is moved by the user's systemd: most come from cgroups that it may not leave.
+        let moved =
+            record.cgroups.unit.as_ref().filter(|unit| unit.user && options.cgroups.is_empty());
+        let cgroups = match moved {
+            Some(_) => Vec::new(),
+            None => record.cgroups.entries(record.pid, &options.cgroups)?,
+        };
+        let connect = || Error::step("connect to the container");
+        let (setup, end) = protocol::connect().map_err(connect())?;
+        let (helping, helpers_end) = protocol::connect_helper().map_err(connect())?;
+        if console.size().is_none() {
+            give_own_streams(outside(plan.identity.user.as_raw(), linux));
+        }
+        let processes = open_processes(&plan)?;
+        let joining = Joining {
+            plan: &plan,
+            streams: console.size().map_or(Streams::Inherited, Streams::Terminal),
+            first: first.as_fd(),
+            namespaces: ThreadNameSpaceType::from_bits_retain(namespaces.0),
+            processes: processes.as_ref().map(|directory| directory.as_fd()),
+            cgroups: &cgroups,
+            helpers_end: &helpers_end,
+            end: &end,
+            parents_end: &setup,
+        };
+        let helper = sys::clone(Where::Helper, || joining.run())
+            .map_err(Error::step("clone a helper to enter the container"))?;
+        // Until it has ended, the helper uses this process's descriptors: none may be closed.
+        super::wait(helper.pidfd.as_fd())?;
+        drop((helpers_end, end, cgroups, processes));
+        let explain = Explain(Subject::Process(&plan));
+        let pidfd = sys::adopt(helping.made().map_err(|broken| explain.broken(broken))?);
+        let process = Ending(Some(Cloned { pid: 0, pidfd }));
+        // One that has ended already says why when it is asked whether it is ready.
+        if let (Some(unit), Ok(pid)) = (moved, process.number()) {
+            Session::open(&self.manager)?.attach(unit, pid)?;
+        }
+        if plan.listens() {
+            let listener = setup.listener().map_err(|broken| explain.broken(broken))?;
+            let profile = linux.and_then(|linux| linux.seccomp().as_ref());
+            let state = record.state(Status::Running);
+            agent::tell(profile, &listener, process.number()?, &state)?;
+        }
+        let (waiting, terminal) = setup.ready().map_err(|broken| explain.broken(broken))?;
+        waiting.go().map_err(|broken| explain.broken(broken))?;
+        Ok((process.done()?, terminal))
     }
-    let processes = open_processes(&plan)?;
-    let joining = Joining {
-        plan: &plan,
-        streams: console.size().map_or(Streams::Inherited, Streams::Terminal),
-        first: first.as_fd(),
-        namespaces: ThreadNameSpaceType::from_bits_retain(namespaces.0),
-        processes: processes.as_ref().map(|directory| directory.as_fd()),
-        cgroups: &cgroups,
-        helpers_end: &helpers_end,
-        end: &end,
-        parents_end: &setup,
-    };
-    let helper = sys::clone(Where::Helper, || joining.run())
-        .map_err(Error::step("clone a helper to enter the container"))?;
-    // Until it has ended, the helper uses this process's descriptors: none may be closed.
-    super::wait(helper.pidfd.as_fd())?;
-    drop((helpers_end, end, cgroups, processes));
-    let explain = Explain(Subject::Process(&plan));
-    let pidfd = sys::adopt(helping.made().map_err(|broken| explain.broken(broken))?);
-    let process = Ending(Some(Cloned { pid: 0, pidfd }));
-    let (waiting, terminal) = setup.ready().map_err(|broken| explain.broken(broken))?;
-    waiting.go().map_err(|broken| explain.broken(broken))?;
-    Ok((process.done()?, terminal))
 }
 
 /// A process that ends with this unless it is done.
 struct Ending(Option<Cloned>);
 
 impl Ending {
+    /// Its number on the host.
+    fn number(&self) -> Result<i32> {
+        self.0.as_ref().map_or(Err(Error::NotRunning), |process| super::number_of(&process.pidfd))
+    }
+
     fn done(mut self) -> Result<OwnedFd> {
         self.0.take().map(|process| process.pidfd).ok_or(Error::NotRunning)
     }

@@ -6,6 +6,7 @@ use rustix::io::Errno;
 
 use super::{ContainerPlan, Error, MountPlan, MountSource};
 use crate::{
+    child::hook_failure,
     explain::general,
     plan::ProcessPlan,
     protocol::{Broken, Failure, Step},
@@ -54,12 +55,7 @@ impl Explain<'_> {
             Subject::Container(plan) if !plan.create_hooks.is_empty() => "createContainer",
             _ => "startContainer",
         };
-        let why = match failure.errno {
-            Errno::CANCELED => "it failed".to_owned(),
-            Errno::TIMEDOUT => "it took longer than it may".to_owned(),
-            errno => io::Error::from(errno).to_string(),
-        };
-        Error::Hook { stage, index: failure.index, why }
+        Error::Hook { stage, index: failure.index, why: hook_failure(failure.errno) }
     }
 
     fn sentence(&self, failure: Failure) -> String {

@@ -4,13 +4,22 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{cgroups::Place, mount_options, record::VERSION};
-use crate::policy::{self, DEFAULT_PATH};
+use super::{
+    cgroups::Place,
+    mount_options,
+    priorities::{MEMORY_FLAGS, MEMORY_MODES},
+    record::VERSION,
+};
+use crate::{
+    policy::{self, DEFAULT_PATH},
+    seccomp::FLAGS,
+};
 
 /// What `features` tells.
 #[must_use]
 pub fn features() -> Value {
     let every = policy::Capabilities::named(["ALL".to_owned()]);
+    let flags = FLAGS.map(|(name, _)| name);
     json!({
         "ociVersionMin": "1.0.0",
         "ociVersionMax": VERSION,
@@ -23,26 +32,31 @@ pub fn features() -> Value {
                 "cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts",
             ],
             "capabilities": every.names(),
-            "cgroup": { "v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true },
+            "cgroup": { "v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": true },
             "seccomp": {
                 "enabled": true,
                 "actions": [
                     "SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS",
-                    "SCMP_ACT_KILL_THREAD", "SCMP_ACT_LOG", "SCMP_ACT_TRAP",
+                    "SCMP_ACT_KILL_THREAD", "SCMP_ACT_LOG", "SCMP_ACT_NOTIFY", "SCMP_ACT_TRACE",
+                    "SCMP_ACT_TRAP",
                 ],
                 "operators": [
                     "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE", "SCMP_CMP_LT",
                     "SCMP_CMP_MASKED_EQ", "SCMP_CMP_NE",
                 ],
                 "archs": ["SCMP_ARCH_X86", "SCMP_ARCH_X86_64"],
-                "knownFlags": [],
-                "supportedFlags": [],
+                "knownFlags": flags,
+                "supportedFlags": flags,
             },
             "apparmor": { "enabled": true },
-            "selinux": { "enabled": false },
+            "selinux": { "enabled": true },
             "intelRdt": { "enabled": false },
             "mountExtensions": { "idmap": { "enabled": true } },
-            "netDevices": { "enabled": false },
+            "memoryPolicy": {
+                "modes": MEMORY_MODES.map(|(name, _)| name),
+                "flags": MEMORY_FLAGS.map(|(name, _)| name),
+            },
+            "netDevices": { "enabled": true },
         },
         "annotations": {},
     })

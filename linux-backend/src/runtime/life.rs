@@ -17,8 +17,10 @@ use super::{
     explain::program,
     hooks,
     record::{Directory, Record, Status},
+    systemd,
 };
 use crate::{
+    child::hook_failure,
     protocol::{Broken, Gate, Step},
     record::in_namespace_of,
     sys,
@@ -74,7 +76,7 @@ impl Runtime {
         }
         waiting.go_with(Some(input.as_fd())).map_err(|broken| match broken {
             Broken::Failed(failure) if failure.step == Step::RunHook => {
-                let why = std::io::Error::from(failure.errno).to_string();
+                let why = hook_failure(failure.errno);
                 Error::Hook { stage: "startContainer", index: failure.index, why }
             }
             Broken::Failed(failure) if failure.step == Step::InstallFilter => {
@@ -86,7 +88,10 @@ impl Runtime {
         })?;
         let hooks = record.config.hooks().as_ref();
         let after = hooks.and_then(|hooks| hooks.poststart().as_ref());
-        hooks::run("poststart", after, &record.state(Status::Running))
+        hooks::run("poststart", after, &record.state(Status::Running)).inspect_err(|_| {
+            // runtime.md, "Lifecycle", 9: it is stopped and destroyed. The failure to be told is the hook's.
+            let _ = self.delete(id, true);
+        })
     }
 
     /// Where the container stands.
@@ -123,11 +128,10 @@ impl Runtime {
         }
         // Without a pid namespace of its own nothing ends with the first process.
         if signal == KILL && !record.has_own_processes() {
-            return match record.signal_all(signal) {
-                Ok(()) if record.is_alive() || !record.processes().is_empty() => Ok(()),
-                Ok(()) => Err(Error::NotRunning),
-                failed => failed,
-            };
+            if !record.is_alive() && record.processes().is_empty() {
+                return Err(Error::NotRunning);
+            }
+            return record.signal_all(signal);
         }
         let process = record.process()?;
         send(process.as_fd(), signal)?;
@@ -161,7 +165,7 @@ impl Runtime {
             }
         }
         record.end_others()?;
-        record.cgroups.remove()?;
+        self.remove_cgroups(&record.cgroups)?;
         directory.remove()?;
         let hooks = record.config.hooks().as_ref();
         let after = hooks.and_then(|hooks| hooks.poststop().as_ref());
@@ -190,9 +194,15 @@ impl Runtime {
     pub fn update(&self, id: &str, resources: &LinuxResources) -> Result<()> {
         let (directory, record) = self.find(id)?;
         match record.status(&directory) {
-            Status::Stopped => Err(Error::NotRunning),
-            _ => record.cgroups.limit(resources),
+            Status::Stopped => return Err(Error::NotRunning),
+            _ => {}
         }
+        if let Some(unit) = &record.cgroups.unit {
+            let settings = record.cgroups.settings(resources)?;
+            let properties = systemd::of_settings(&settings)?;
+            systemd::Session::open(&self.manager)?.set(unit, &properties)?;
+        }
+        record.cgroups.limit(resources)
     }
 
     /// The processes of the container, by their numbers on the host.
@@ -279,6 +289,9 @@ impl Record {
     }
 
     fn signal_all(&self, signal: u8) -> Result<()> {
+        if signal == KILL && self.cgroups.kill() {
+            return Ok(());
+        }
         // Nobody starts another meanwhile.
         let frozen = signal != KILL || self.cgroups.is_frozen() || self.cgroups.freeze().is_err();
         let own = i32::try_from(std::process::id()).unwrap_or(0);

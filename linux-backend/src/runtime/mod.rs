@@ -11,6 +11,7 @@
 //! 4. `record` is what is written down; where a container stands is seen from its process, its cgroup and
 //!    whether its gate is there. `life` has the other operations, `exec` further processes.
 
+mod agent;
 mod cgroups;
 mod console;
 mod create;
@@ -24,12 +25,16 @@ mod life;
 mod mount_options;
 mod mounts;
 mod namespaces;
+mod netlink;
+mod network;
+mod notify;
 mod outside;
 mod plan;
 mod priorities;
 mod process;
 mod record;
 mod seal;
+mod systemd;
 mod text;
 mod translate;
 mod webassembly;
@@ -44,10 +49,11 @@ use std::{
 use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus};
 use silo_isolation::{ExitStatus, Signal, Terminal};
 
-pub use create::{CreateOptions, Made, process_of};
+pub use create::{CreateOptions, Made, process_of, unraisable_capabilities};
 pub use error::{Error, Result};
 pub use exec::{ExecOptions, Joined};
 pub use features::{default_spec, features};
+pub use notify::Notifications;
 pub use oci_spec::runtime as spec;
 pub(crate) use plan::{
     ContainerPlan, DevicePlan, HookPlan, JoinedNamespace, LinkPlan, MountIds, MountPlan,
@@ -55,6 +61,7 @@ pub(crate) use plan::{
 };
 pub use record::{State, Status};
 pub use seal::seal;
+pub use systemd::Manager;
 pub use webassembly::{WebAssembly, webassembly};
 
 use crate::terminal::Pty;
@@ -63,15 +70,17 @@ use crate::terminal::Pty;
 #[derive(Clone, Debug)]
 pub struct Runtime {
     root: PathBuf,
-    /// Whether cgroups are systemd's to make.
+    /// Whether the cgroups of new containers are systemd's to make.
     systemd: bool,
+    /// Who makes them then.
+    manager: Manager,
 }
 
 impl Runtime {
     /// Those of `root`, which need not be there yet. Touches nothing.
     #[must_use]
-    pub const fn new(root: PathBuf, systemd: bool) -> Self {
-        Self { root, systemd }
+    pub const fn new(root: PathBuf, systemd: bool, manager: Manager) -> Self {
+        Self { root, systemd, manager }
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) outside: bool,
     /// The root.
     pub(super) root: BorrowedFd<'a>,
+    /// What SELinux is to take files of new file systems for.
+    pub(super) label: Option<&'a str>,
 }
 
 /// What the configuration's mounts come to.
@@ -53,6 +55,9 @@ const COVERABLE: [&str; 10] = [
     "proc/sys/kernel/ns_last_pid",
     "proc/uptime",
 ];
+
+/// File systems whose files are the container's own, by SELinux, too (as runc).
+const LABELLED: [&str; 3] = ["tmpfs", "mqueue", "devpts"];
 
 impl Planned {
     pub(super) fn new(mounts: &[Mount], around: &Surroundings<'_>) -> Result<Self> {
@@ -91,7 +96,9 @@ impl Planned {
         } else if bind {
             tree(mount, &options, around, wrong)?
         } else {
-            new(kind, mount.source().as_deref(), &options, mode(around.root, kind, &target))?
+            let mode = mode(around.root, kind, &target);
+            let label = around.label.filter(|_| LABELLED.contains(&kind));
+            new(kind, mount.source().as_deref(), &options, mode, label)?
         };
         // There may be more to be made in it.
         if kind == "tmpfs" && change.set.contains(Attributes::READ_ONLY) && !options.remount {
@@ -99,10 +106,6 @@ impl Planned {
             self.sealed.push(target.clone());
         }
         let copy_up = options.copy_up && kind == "tmpfs" && holds_something(around.root, &target);
-        if copy_up && around.outside {
-            let why = "what the image has there cannot be copied for other users (tmpcopyup)";
-            return Err(wrong(why.to_owned()));
-        }
         let outside = copy_up
             || ids.is_some()
             || around.outside && matches!(source, MountSource::Tree { .. });
@@ -251,6 +254,7 @@ fn new(
     source: Option<&Path>,
     options: &Options,
     mode: Option<u32>,
+    label: Option<&str>,
 ) -> Result<MountSource> {
     let mut data = Vec::new();
     // proc, sysfs and the like take any source, which only mountinfo shows.
@@ -259,6 +263,9 @@ fn new(
     }
     if let Some(mode) = mode.filter(|_| options.data.iter().all(|(key, _)| key != "mode")) {
         data.push((c_text("mode")?, Some(c_text(format!("{mode:o}"))?)));
+    }
+    if let Some(label) = label.filter(|_| options.data.iter().all(|(key, _)| key != "context")) {
+        data.push((c_text("context")?, Some(c_text(label)?)));
     }
     for (key, value) in &options.data {
         let value = value.as_deref().map(c_text).transpose()?;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{CWD, MemfdFlags, Mode, OFlags},
+    fs::{AtFlags, CWD, Gid, MemfdFlags, Mode, OFlags, ResolveFlags, Uid},
     io::Errno,
     mount::OpenTreeFlags,
     process::Pid,
@@ -103,6 +103,10 @@ impl Drop for Users {
 fn copy_up(plan: &ContainerPlan, mount: &MountPlan, into: &OwnedFd) -> io::Result<()> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::open(&plan.root.path, flags, Mode::empty())?;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let place = rustix::fs::openat2(&root, mount.target.as_c_str(), flags, Mode::empty(), resolve)?;
+    let stat = rustix::fs::fstat(place)?;
+    let owner = (Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)));
     let memory = rustix::fs::memfd_create("copy", MemfdFlags::CLOEXEC)?;
     let mut archive = File::from(memory);
     // The content of the directory, not itself (docker-cp(1)).
@@ -111,9 +115,13 @@ fn copy_up(plan: &ContainerPlan, mount: &MountPlan, into: &OwnedFd) -> io::Resul
     LiveTree::new(root.into(), &[]).copy_out(&from, how, &mut archive).map_err(io::Error::other)?;
     archive.rewind()?;
     let into = rustix::fs::openat(into, c".", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mount_root = into.try_clone()?;
     let what = CopyIn { source: Some(Source::named(&from, true)), owners: true };
     let tree = LiveTree::new(into.into(), &[]);
-    tree.copy_in(&mut archive, "/", &what).map(drop).map_err(io::Error::other)
+    tree.copy_in(&mut archive, "/", &what).map_err(io::Error::other)?;
+    // It is whose the directory is that it covers.
+    rustix::fs::chownat(&mount_root, c".", owner.0, owner.1, AtFlags::empty())?;
+    Ok(())
 }
 
 /// Hands a mount over. What is mounted in it later is no matter of the host's.

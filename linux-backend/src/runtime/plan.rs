@@ -5,6 +5,7 @@ use std::{ffi::CString, path::PathBuf, time::Duration};
 
 use rustix::fs::{FileType, Gid, Mode, Uid};
 
+use super::network::NetworkDevice;
 use crate::{
     plan::{IdMap, Namespaces, ProcessPlan, Sysctl},
     sys::{MountChange, Strings},
@@ -23,6 +24,8 @@ pub(crate) struct ContainerPlan {
     pub(crate) unshared: Namespaces,
     pub(crate) clocks: Option<String>,
     pub(crate) id_maps: Vec<IdMap>,
+    /// Whether it waits until the parent has had it moved into its cgroup.
+    pub(crate) awaits_cgroup: bool,
     /// Whether it is in a user namespace other than the parent's, and becomes root of that.
     pub(crate) becomes_root: bool,
     /// Whether it gets a session keyring of its own.
@@ -42,6 +45,8 @@ pub(crate) struct ContainerPlan {
     pub(crate) create_hooks: Vec<HookPlan>,
     pub(crate) hostname: Option<String>,
     pub(crate) domain_name: Option<String>,
+    /// Devices of the host's that the parent moves into its network namespace.
+    pub(crate) network_devices: Vec<NetworkDevice>,
     /// Whether its loopback interface is new, and raised.
     pub(crate) loopback: bool,
     pub(crate) process: ProcessPlan,

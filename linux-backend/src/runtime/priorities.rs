@@ -2,16 +2,25 @@
 //! (config.md, "Linux Process").
 
 use oci_spec::runtime::{
-    IOPriorityClass, LinuxIOPriority, LinuxSchedulerFlag, LinuxSchedulerPolicy, Process, Scheduler,
+    IOPriorityClass, LinuxIOPriority, LinuxMemoryPolicy, LinuxSchedulerFlag, LinuxSchedulerPolicy,
+    Process, Scheduler,
 };
 use rustix::thread::CpuSet;
+use serde_json::Value;
 
 use super::{Error, Result};
-use crate::{plan::Priorities, sys::Scheduling};
+use crate::{
+    plan::Priorities,
+    sys::{MemoryPolicy, Scheduling},
+};
 
 /// The priorities of `process`. It runs on all processors that its cgroup has, wherever the one who
 /// starts it may run.
-pub(super) fn priorities(process: &Process, further: bool) -> Result<Priorities> {
+pub(super) fn priorities(
+    process: &Process,
+    memory: Option<&LinuxMemoryPolicy>,
+    further: bool,
+) -> Result<Priorities> {
     let affinity = process.exec_cpu_affinity().as_ref().filter(|_| further);
     let set = |list: Option<&String>| list.map(|list| processors(list)).transpose();
     let joining = set(affinity.and_then(|it| it.initial().as_ref()))?;
@@ -19,6 +28,7 @@ pub(super) fn priorities(process: &Process, further: bool) -> Result<Priorities>
     Ok(Priorities {
         scheduling: process.scheduler().as_ref().map(scheduling).transpose()?,
         io: process.io_priority().as_ref().map(io).transpose()?,
+        memory: memory.map(memory_policy).transpose()?,
         joined: joined.or_else(|| joining.is_none().then(all)),
         joining,
     })
@@ -32,22 +42,96 @@ fn all() -> CpuSet {
 
 /// A list of processors, such as `0-3,7`.
 fn processors(list: &str) -> Result<CpuSet> {
-    let wrong =
-        || Error::config("process.execCPUAffinity", format!("`{list}` is no list of processors"));
+    let numbers = numbers(list).filter(|numbers| !numbers.is_empty()).ok_or_else(|| {
+        Error::config("process.execCPUAffinity", format!("`{list}` is no list of processors"))
+    })?;
     let mut set = CpuSet::new();
+    numbers.into_iter().for_each(|processor| set.set(processor));
+    Ok(set)
+}
+
+/// The numbers of a list, such as `0-3,7`: of processors, or of nodes, which are fewer.
+fn numbers(list: &str) -> Option<Vec<usize>> {
+    let mut numbers = Vec::new();
     for part in list.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let number = |text: &str| {
-            let number: usize = text.trim().parse().map_err(|_| wrong())?;
-            if number < CpuSet::MAX_CPU { Ok(number) } else { Err(wrong()) }
+            text.trim().parse().ok().filter(|number: &usize| *number < CpuSet::MAX_CPU)
         };
         let (first, last) = (number(first)?, number(last)?);
         if first > last {
-            return Err(wrong());
+            return None;
         }
-        (first..=last).for_each(|processor| set.set(processor));
+        numbers.extend(first..=last);
     }
-    if set.count() == 0 { Err(wrong()) } else { Ok(set) }
+    Some(numbers)
+}
+
+const MEMORY: &str = "linux.memoryPolicy";
+/// `MPOL_*` of linux/mempolicy.h.
+pub(super) const MEMORY_MODES: [(&str, u32); 7] = [
+    ("MPOL_DEFAULT", 0),
+    ("MPOL_PREFERRED", 1),
+    ("MPOL_BIND", 2),
+    ("MPOL_INTERLEAVE", 3),
+    ("MPOL_LOCAL", 4),
+    ("MPOL_PREFERRED_MANY", 5),
+    ("MPOL_WEIGHTED_INTERLEAVE", 6),
+];
+/// `MPOL_F_*`.
+pub(super) const MEMORY_FLAGS: [(&str, u32); 3] = [
+    ("MPOL_F_STATIC_NODES", 1 << 15),
+    ("MPOL_F_RELATIVE_NODES", 1 << 14),
+    ("MPOL_F_NUMA_BALANCING", 1 << 13),
+];
+
+/// Refuses words of a configuration's memory policy that nobody knows, before it is read as one.
+pub(super) fn check_memory_policy(config: &Value) -> Result<()> {
+    let Some(policy) = config.pointer("/linux/memoryPolicy").filter(|policy| !policy.is_null())
+    else {
+        return Ok(());
+    };
+    let is_of = |word: &str, known: &[(&str, u32)]| known.iter().any(|(name, _)| *name == word);
+    let mode = policy.get("mode").and_then(Value::as_str).unwrap_or_default();
+    if !is_of(mode, &MEMORY_MODES) {
+        return Err(Error::config(MEMORY, format!("invalid memory policy mode `{mode}`")));
+    }
+    let flags = policy.get("flags").and_then(Value::as_array).into_iter().flatten();
+    let unknown = flags.filter_map(Value::as_str).find(|flag| !is_of(flag, &MEMORY_FLAGS));
+    match unknown {
+        Some(flag) => Err(Error::config(MEMORY, format!("invalid memory policy flag `{flag}`"))),
+        None => Ok(()),
+    }
+}
+
+fn memory_policy(policy: &LinuxMemoryPolicy) -> Result<MemoryPolicy> {
+    let value = |word: &str, known: &[(&str, u32)]| {
+        known.iter().find(|(name, _)| *name == word).map_or(0, |&(_, value)| value)
+    };
+    let name = policy.mode().to_string();
+    let list = policy.nodes().as_deref().unwrap_or_default();
+    let numbers = numbers(list).ok_or_else(|| {
+        Error::config(MEMORY, format!("invalid memory policy nodes `{list}`: that is no list"))
+    })?;
+    match (name.as_str(), numbers.is_empty()) {
+        ("MPOL_DEFAULT" | "MPOL_LOCAL", false) => {
+            return Err(Error::config(MEMORY, format!("{name} takes no nodes")));
+        }
+        ("MPOL_DEFAULT" | "MPOL_LOCAL" | "MPOL_PREFERRED", _) | (_, false) => {}
+        (_, true) => {
+            return Err(Error::config(MEMORY, format!("{name} takes at least one node")));
+        }
+    }
+    let flags = policy.flags().iter().flatten();
+    let flags = flags.map(|flag| value(&flag.to_string(), &MEMORY_FLAGS));
+    let mode = flags.fold(value(&name, &MEMORY_MODES), |mode, flag| mode | flag);
+    let mut nodes = vec![0; numbers.iter().max().map_or(0, |last| last / 64 + 1)];
+    for number in numbers {
+        if let Some(word) = nodes.get_mut(number / 64) {
+            *word |= 1u64 << (number % 64);
+        }
+    }
+    Ok(MemoryPolicy { mode, nodes })
 }
 
 fn io(priority: &LinuxIOPriority) -> Result<i32> {
@@ -111,6 +195,33 @@ mod tests {
         assert_eq!(of("3, 1-1"), [1, 3]);
         for wrong in ["", "x", "2-1", "-1", "1-", "100000"] {
             assert!(processors(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn memory_is_of_nodes() {
+        let of = |json: &str| memory_policy(&serde_json::from_str(json).unwrap());
+        let bind =
+            of(r#"{"mode": "MPOL_BIND", "nodes": "0,65", "flags": ["MPOL_F_STATIC_NODES"]}"#);
+        assert_eq!(bind.unwrap(), MemoryPolicy { mode: 0x8002, nodes: vec![1, 2] });
+        let local = MemoryPolicy { mode: 4, nodes: Vec::new() };
+        assert_eq!(of(r#"{"mode": "MPOL_LOCAL"}"#).unwrap(), local);
+        for wrong in [
+            r#"{"mode": "MPOL_BIND"}"#,
+            r#"{"mode": "MPOL_DEFAULT", "nodes": "0"}"#,
+            r#"{"mode": "MPOL_BIND", "nodes": "x"}"#,
+        ] {
+            assert!(of(wrong).is_err(), "{wrong}");
+        }
+        let checked = |policy: &str| {
+            let config = format!(r#"{{"linux": {{"memoryPolicy": {policy}}}}}"#);
+            check_memory_policy(&serde_json::from_str(&config).unwrap())
+        };
+        assert!(checked(r#"{"mode": "MPOL_BIND"}"#).is_ok());
+        assert!(checked("null").is_ok());
+        for wrong in ["{}", r#"{"mode": "BIND"}"#, r#"{"mode": "MPOL_BIND", "flags": ["x"]}"#] {
+            let told = checked(wrong).unwrap_err().to_string();
+            assert!(told.contains("invalid memory policy"), "{told}");
         }
     }
 

@@ -3,8 +3,8 @@
 use std::os::fd::BorrowedFd;
 
 use oci_spec::runtime::{
-    Capabilities as Names, LinuxPersonality, LinuxPersonalityDomain, LinuxSeccomp, PosixRlimit,
-    PosixRlimitType, Process,
+    Capabilities as Names, LinuxMemoryPolicy, LinuxPersonality, LinuxPersonalityDomain,
+    LinuxSeccomp, PosixRlimit, PosixRlimitType, Process,
 };
 use rustix::{
     fs::{Gid, Mode, OFlags, ResolveFlags, Uid},
@@ -12,9 +12,9 @@ use rustix::{
     thread::CapabilitySet,
 };
 
-use super::{Error, Result, priorities::priorities, text::relative};
+use super::{Error, Result, agent, priorities::priorities, text::relative};
 use crate::{
-    facts::has_apparmor,
+    facts::{has_apparmor, has_selinux},
     plan::{Capabilities, Identity, ProcessLimit, ProcessPlan, Program},
     policy::{self, UMASK},
     seccomp::{self, Filter},
@@ -26,6 +26,7 @@ pub(super) struct Circumstances<'a> {
     pub(super) root: BorrowedFd<'a>,
     pub(super) seccomp: Option<&'a LinuxSeccomp>,
     pub(super) personality: Option<&'a LinuxPersonality>,
+    pub(super) memory: Option<&'a LinuxMemoryPolicy>,
     /// Whether it is in a user namespace other than this process's, where it may have every
     /// capability.
     pub(super) other_users: bool,
@@ -56,7 +57,6 @@ pub(super) fn plan(process: &Process, around: &Circumstances<'_>) -> Result<Proc
     if !process.cwd().is_absolute() {
         return Err(Error::config("process.cwd", "must be an absolute path"));
     }
-    refuse_what_is_not_set(process)?;
     let user = process.user();
     Ok(ProcessPlan {
         program: Program::new(&program)?,
@@ -69,9 +69,10 @@ pub(super) fn plan(process: &Process, around: &Circumstances<'_>) -> Result<Proc
         umask: user.umask().unwrap_or(UMASK),
         first_closed: 3 + around.preserved,
         apparmor: apparmor(process)?,
+        selinux: selinux(process)?,
         limits: process.rlimits().iter().flatten().map(limit).collect(),
         init: None,
-        priorities: priorities(process, around.further)?,
+        priorities: priorities(process, around.memory, around.further)?,
         personality: around.personality.map(|it| match it.domain() {
             LinuxPersonalityDomain::PerLinux => 0,
             LinuxPersonalityDomain::PerLinux32 => 8,
@@ -90,13 +91,21 @@ fn without_repeats(env: &[String]) -> Vec<String> {
     env.iter().enumerate().filter(is_last).map(|(_, variable)| variable.clone()).collect()
 }
 
-fn refuse_what_is_not_set(process: &Process) -> Result<()> {
-    let is_named = |name: &Option<String>| name.as_ref().is_some_and(|name| !name.is_empty());
-    let wanted = [("process.selinuxLabel", is_named(process.selinux_label()))];
-    match wanted.into_iter().find(|(_, wanted)| *wanted) {
-        Some((property, _)) => Err(Error::config(property, "this runtime does not set it")),
-        None => Ok(()),
+/// What SELinux is told of the program.
+fn selinux(process: &Process) -> Result<Option<String>> {
+    let label = process.selinux_label().as_deref().filter(|label| !label.is_empty());
+    if label.is_some() {
+        needs_selinux("process.selinuxLabel")?;
     }
+    Ok(label.map(str::to_owned))
+}
+
+pub(super) fn needs_selinux(property: &str) -> Result<()> {
+    if has_selinux() {
+        return Ok(());
+    }
+    let why = "selinux label is specified in config, but selinux is disabled or not supported";
+    Err(Error::config(property, why))
 }
 
 /// What `AppArmor` is told of the program.
@@ -152,8 +161,12 @@ fn identity(process: &Process, around: &Circumstances<'_>) -> Result<Identity> {
 fn filter(profile: &LinuxSeccomp) -> Result<Filter> {
     let text = serde_json::to_string(profile)
         .map_err(|error| Error::config("linux.seccomp", error.to_string()))?;
-    seccomp::profile(&text, policy::Capabilities::default())
-        .map_err(|why| Error::config("linux.seccomp", why))
+    let filter = seccomp::listening_profile(&text, policy::Capabilities::default())
+        .map_err(|why| Error::config("linux.seccomp", why))?;
+    if filter.listens() {
+        agent::check(profile)?;
+    }
+    Ok(filter)
 }
 
 /// A limit of setrlimit(2), no higher than this process may give it.

@@ -198,6 +198,11 @@ impl Directory {
         self.0.join(GATE)
     }
 
+    /// Where the socket is by which its program says that it is ready, if anybody asked for that.
+    pub(crate) fn notifications(&self) -> PathBuf {
+        self.0.join("notify")
+    }
+
     /// The gate's address, which is short however long the path is, and what keeps it right.
     pub(crate) fn gate_address(&self) -> Result<(SocketAddrUnix, OwnedFd)> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -16,7 +16,8 @@ use super::{
     devices, mount_options,
     mounts::{Planned, Surroundings},
     namespaces::{self, Wanted},
-    process::{self, Circumstances},
+    network,
+    process::{self, Circumstances, needs_selinux},
     text::{c_path, c_text, relative},
 };
 use crate::{
@@ -46,7 +47,13 @@ impl ContainerPlan {
             let why = "a container without a mount namespace of its own would mount on the host";
             return Err(Error::config("linux.namespaces", why));
         }
-        refuse_what_is_not_done(linux)?;
+        if linux.intel_rdt().is_some() {
+            return Err(Error::config("linux.intelRdt", no_resource_control()));
+        }
+        let label = linux.mount_label().as_deref().filter(|label| !label.is_empty());
+        if label.is_some() {
+            needs_selinux("linux.mountLabel")?;
+        }
         let new_users = wanted.new.contains(Namespaces::USER);
         let other_users = wanted.has(Namespaces::USER);
         let outside = new_users && around.privileged;
@@ -58,6 +65,7 @@ impl ContainerPlan {
             cgroups: around.place,
             cgroup_namespace: wanted.has(Namespaces::CGROUP),
             outside,
+            label,
         };
         let mounts = spec.mounts().as_deref().unwrap_or_default();
         let planned = Planned::new(mounts, &surroundings)?;
@@ -67,6 +75,7 @@ impl ContainerPlan {
             root: directory.as_fd(),
             seccomp: linux.seccomp().as_ref(),
             personality: linux.personality().as_ref(),
+            memory: linux.memory_policy().as_ref(),
             other_users,
             sets_groups: around.privileged || !new_users,
             further: false,
@@ -94,6 +103,7 @@ impl ContainerPlan {
             unshared,
             clocks: namespaces::clocks(linux, &wanted)?,
             id_maps: namespaces::id_maps(linux, &wanted, around.privileged)?,
+            awaits_cgroup: around.place.unit.is_some(),
             becomes_root: other_users,
             keyring: !around.no_new_keyring,
             sysctls: sysctls(linux, &wanted)?,
@@ -115,6 +125,7 @@ impl ContainerPlan {
             )?,
             hostname: uts(spec.hostname().as_ref(), "hostname", &wanted)?,
             domain_name: uts(spec.domainname().as_ref(), "domainname", &wanted)?,
+            network_devices: network::devices(linux, &wanted)?,
             loopback: wanted.new.contains(Namespaces::NETWORK),
             process: process::plan(process, &circumstances)?,
             joined: wanted.joined,
@@ -122,17 +133,13 @@ impl ContainerPlan {
     }
 }
 
-fn refuse_what_is_not_done(linux: &Linux) -> Result<()> {
-    let label = linux.mount_label().as_ref().is_some_and(|label| !label.is_empty());
-    let wanted = [
-        ("linux.intelRdt", linux.intel_rdt().is_some()),
-        ("linux.memoryPolicy", linux.memory_policy().is_some()),
-        ("linux.netDevices", linux.net_devices().as_ref().is_some_and(|it| !it.is_empty())),
-        ("linux.mountLabel", label),
-    ];
-    match wanted.into_iter().find(|(_, wanted)| *wanted) {
-        Some((property, _)) => Err(Error::config(property, "this runtime does not have that")),
-        None => Ok(()),
+/// Why caches and memory bandwidth are not divided (resctrl(7)).
+fn no_resource_control() -> &'static str {
+    if Path::new("/sys/fs/resctrl/info").exists() {
+        "this runtime does not divide caches and memory bandwidth"
+    } else {
+        "intelRdt is specified in config, but Intel RDT is not supported or enabled: there is no resctrl \
+         file system on /sys/fs/resctrl"
     }
 }
 

@@ -8,7 +8,7 @@ mod profile;
 
 use std::fmt;
 
-pub(crate) use profile::profile;
+pub(crate) use profile::{FLAGS, listening_profile, profile};
 
 use crate::{
     policy::{Calls, Condition, FIRST_UNKNOWN, Verdict},
@@ -17,11 +17,27 @@ use crate::{
 
 /// A compiled filter.
 #[derive(PartialEq, Eq)]
-pub(crate) struct Filter(Vec<Instruction>);
+pub(crate) struct Filter {
+    program: Vec<Instruction>,
+    /// `SECCOMP_FILTER_FLAG_*` of seccomp(2).
+    flags: u32,
+}
+
+/// `SECCOMP_FILTER_FLAG_NEW_LISTENER`.
+const NEW_LISTENER: u32 = 1 << 3;
 
 impl Filter {
     pub(crate) fn instructions(&self) -> &[Instruction] {
-        &self.0
+        &self.program
+    }
+
+    pub(crate) const fn flags(&self) -> u32 {
+        self.flags
+    }
+
+    /// Whether a program outside answers some calls (`seccomp_unotify(2)`).
+    pub(crate) const fn listens(&self) -> bool {
+        self.flags & NEW_LISTENER != 0
     }
 }
 
@@ -129,6 +145,19 @@ impl Action {
     const NO_SUCH_CALL: Self = Self::errno(38); // ENOSYS
     const KILL: Self = Self(0x8000_0000); // SECCOMP_RET_KILL_PROCESS
 
+    const LOG: Self = Self(0x7ffc_0000); // SECCOMP_RET_LOG
+    const NOTIFY: Self = Self(0x7fc0_0000); // SECCOMP_RET_USER_NOTIF
+
+    /// `SECCOMP_RET_TRACE`.
+    const fn trace(number: u16) -> Self {
+        Self(0x7ff0_0000 | number as u32)
+    }
+
+    /// Whether it permits a call, perhaps after somebody was told of it.
+    const fn permits(self) -> bool {
+        matches!(self.0 & 0xffff_0000, 0x7fff_0000 | 0x7ffc_0000 | 0x7ff0_0000)
+    }
+
     /// `SECCOMP_RET_ERRNO`.
     const fn errno(number: u16) -> Self {
         Self(0x5_0000 | number as u32)
@@ -210,7 +239,7 @@ fn compile(tables: &[Table]) -> Filter {
         program.extend(answers);
     }
     program.push(give(Action::KILL));
-    Filter(program)
+    Filter { program, flags: 0 }
 }
 
 impl Table {

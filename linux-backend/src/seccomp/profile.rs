@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{Action, Answer, Compare, Filter, NATIVE, Operator, Rule, Table, compile};
+use super::{
+    Action, Answer, Compare, Filter, NATIVE, NEW_LISTENER, Operator, Rule, Table, compile,
+};
 use crate::policy::Capabilities;
 
 #[derive(Deserialize)]
@@ -19,7 +21,19 @@ struct Profile {
     arch_map: Vec<Architectures>,
     #[serde(default)]
     syscalls: Vec<Group>,
+    #[serde(default)]
+    flags: Vec<String>,
 }
+
+/// What the specification calls the flags of seccomp(2), and their bits.
+pub(crate) const FLAGS: [(&str, u32); 4] = [
+    // Of a process with one thread it asks nothing.
+    ("SECCOMP_FILTER_FLAG_TSYNC", 0),
+    ("SECCOMP_FILTER_FLAG_LOG", 1 << 1),
+    ("SECCOMP_FILTER_FLAG_SPEC_ALLOW", 1 << 2),
+    ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", WAIT_KILLABLE),
+];
+const WAIT_KILLABLE: u32 = 1 << 5;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -71,32 +85,47 @@ const NAMES: [&str; 2] = ["SCMP_ARCH_AARCH64", "arm64"];
 
 /// The filter of a profile for a container that has `capabilities`, or what is wrong with it.
 pub(crate) fn profile(text: &str, capabilities: Capabilities) -> Result<Filter, String> {
+    let filter = listening_profile(text, capabilities)?;
+    if filter.listens() {
+        let why = "`SCMP_ACT_NOTIFY` needs a program outside that answers; there is none";
+        return Err(why.to_owned());
+    }
+    Ok(filter)
+}
+
+/// The same where there may be a program outside that answers calls.
+pub(crate) fn listening_profile(text: &str, capabilities: Capabilities) -> Result<Filter, String> {
     let profile: Profile =
         serde_json::from_str(text).map_err(|error| format!("it is no seccomp profile: {error}"))?;
     let otherwise = action(&profile.default_action, profile.default_errno_ret)?;
     let mut groups = Vec::new();
     for group in &profile.syscalls {
         if group.holds(capabilities)? {
-            groups.push((group, group.rule()?));
+            groups.extend(group.rules()?.into_iter().map(|rule| (group, rule)));
         }
     }
     let native =
         |name: &str| name.parse().ok().and_then(|call: syscalls::Sysno| call.id().try_into().ok());
-    let mut tables = vec![table(NATIVE, &groups, otherwise, native)];
+    let all = &profile.syscalls;
+    let mut tables = vec![table(NATIVE, all, &groups, otherwise, native)];
     #[cfg(target_arch = "x86_64")]
     if profile.names("SCMP_ARCH_X86") {
         let compatible = |name: &str| {
             name.parse().ok().and_then(|call: syscalls::x86::Sysno| call.id().try_into().ok())
         };
-        tables.push(table(super::COMPATIBLE, &groups, otherwise, compatible));
+        tables.push(table(super::COMPATIBLE, all, &groups, otherwise, compatible));
     }
-    Ok(compile(&tables))
+    let notifies = groups.iter().map(|(_, rule)| rule.action).chain([otherwise]);
+    let listener =
+        if notifies.into_iter().any(|it| it == Action::NOTIFY) { NEW_LISTENER } else { 0 };
+    Ok(Filter { flags: profile.flags(listener)?, ..compile(&tables) })
 }
 
 /// The rules of one architecture. Names that it does not have are passed over, as there is nothing to
 /// permit or to refuse.
 fn table(
     architecture: u32,
+    all: &[Group],
     groups: &[(&Group, Rule)],
     otherwise: Action,
     number: impl Fn(&str) -> Option<u32>,
@@ -113,15 +142,29 @@ fn table(
         let last = always.map_or(otherwise, |at| rules.split_off(at)[0].action);
         if rules.is_empty() { Answer::Return(last) } else { Answer::Rules(rules, last) }
     };
+    // A profile knows no call that is newer than the newest that it names, for whomever: programs ask for such a one
+    // and do without it where they are told that there is none (as runc).
+    let last = all.iter().flat_map(Group::names).filter_map(&number).max();
+    let first_unknown = last.map(|last| last + 1);
     Table {
         architecture,
         rows: rules.into_iter().map(|(number, rules)| (number, answer(rules))).collect(),
         otherwise: Answer::Return(otherwise),
-        first_unknown: None,
+        first_unknown: first_unknown.filter(|_| !otherwise.permits()),
     }
 }
 
 impl Profile {
+    /// The flags that the filter is installed with, `listener` among them.
+    fn flags(&self, listener: u32) -> Result<u32, String> {
+        self.flags.iter().try_fold(listener, |flags, name| {
+            let flag = FLAGS.iter().find(|(known, _)| known == name);
+            let &(_, flag) = flag.ok_or_else(|| format!("`{name}` is no flag of seccomp(2)"))?;
+            // It is about waiting for an answer from outside, and refused where there is none.
+            Ok(flags | if listener == 0 { flag & !WAIT_KILLABLE } else { flag })
+        })
+    }
+
     /// Whether an architecture is named beside this machine's own.
     fn names(&self, architecture: &str) -> bool {
         let beside = self
@@ -151,12 +194,20 @@ impl Group {
         Ok(included && !excluded)
     }
 
-    fn rule(&self) -> Result<Rule, String> {
-        let arguments = self.args.iter().flatten();
-        Ok(Rule {
-            compare: arguments.map(Argument::compare).collect::<Result<_, _>>()?,
-            action: action(&self.action, self.errno_ret)?,
-        })
+    /// One rule for all comparisons, but one for each where two are of the same argument: of such at least
+    /// one is to hold (as runc, for what old profiles mean).
+    fn rules(&self) -> Result<Vec<Rule>, String> {
+        let action = action(&self.action, self.errno_ret)?;
+        let compare = self.args.iter().flatten().map(Argument::compare);
+        let compare = compare.collect::<Result<Vec<_>, _>>()?;
+        let is_twice = |one: &Compare| {
+            compare.iter().filter(|other| other.argument == one.argument).count() > 1
+        };
+        if compare.iter().any(is_twice) {
+            let rule = |one| Rule { compare: vec![one], action };
+            return Ok(compare.into_iter().map(rule).collect());
+        }
+        Ok(vec![Rule { compare, action }])
     }
 }
 
@@ -223,10 +274,9 @@ fn action(name: &str, errno: Option<u16>) -> Result<Action, String> {
         "SCMP_ACT_KILL" | "SCMP_ACT_KILL_THREAD" => Action(0),
         "SCMP_ACT_KILL_PROCESS" => Action::KILL,
         "SCMP_ACT_TRAP" => Action(0x3_0000),
-        "SCMP_ACT_LOG" => Action(0x7ffc_0000),
-        "SCMP_ACT_TRACE" | "SCMP_ACT_NOTIFY" => {
-            return Err(format!("`{name}` needs a program outside that answers; there is none"));
-        }
+        "SCMP_ACT_LOG" => Action::LOG,
+        "SCMP_ACT_TRACE" => Action::trace(errno.unwrap_or(1)),
+        "SCMP_ACT_NOTIFY" => Action::NOTIFY,
         other => return Err(format!("`{other}` is no action")),
     })
 }
@@ -259,6 +309,48 @@ mod tests {
         assert_eq!(answers(text, libc::SYS_close, [0; 6]), 0x5_0026);
         assert_eq!(answers(text, libc::SYS_kill, [0, 9, 0, 0, 0, 0]), 0x5_0003);
         assert_eq!(answers(text, libc::SYS_kill, [0, 15, 0, 0, 0, 0]), ALLOWED);
+    }
+
+    #[test]
+    fn a_call_that_is_newer_than_the_profile_is_told_to_be_missing() {
+        let text = |otherwise: &str| {
+            format!(
+                r#"{{"defaultAction": "{otherwise}", "syscalls": [
+                {{"names": ["read", "close"], "action": "SCMP_ACT_ALLOW"}}]}}"#
+            )
+        };
+        for otherwise in ["SCMP_ACT_ERRNO", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_TRAP"] {
+            assert_eq!(answers(&text(otherwise), libc::SYS_close + 1, [0; 6]), 0x5_0026);
+            assert_ne!(answers(&text(otherwise), libc::SYS_write, [0; 6]), 0x5_0026);
+        }
+        assert_eq!(answers(&text("SCMP_ACT_LOG"), 500, [0; 6]), 0x7ffc_0000);
+    }
+
+    #[test]
+    fn of_two_comparisons_of_one_argument_one_is_to_hold() {
+        let text = r#"{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["personality"],
+            "action": "SCMP_ACT_ALLOW", "args": [
+                {"index": 0, "value": 0, "op": "SCMP_CMP_EQ"},
+                {"index": 0, "value": 8, "op": "SCMP_CMP_EQ"}]}]}"#;
+        for (argument, expected) in [(0, ALLOWED), (8, ALLOWED), (9, REFUSED)] {
+            let answer = answers(text, libc::SYS_personality, [argument, 0, 0, 0, 0, 0]);
+            assert_eq!(answer, expected, "{argument}");
+        }
+    }
+
+    #[test]
+    fn flags_are_those_of_the_profile_and_a_listener_where_somebody_is_asked() {
+        let of = |action: &str, flag: &str| {
+            let text = format!(
+                r#"{{"defaultAction": "SCMP_ACT_ALLOW", "flags": ["{flag}"], "syscalls": [
+                {{"names": ["mkdir"], "action": "{action}"}}]}}"#
+            );
+            listening_profile(&text, Capabilities::default()).map(|filter| filter.flags())
+        };
+        assert_eq!(of("SCMP_ACT_ERRNO", "SECCOMP_FILTER_FLAG_LOG"), Ok(2));
+        assert_eq!(of("SCMP_ACT_ERRNO", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"), Ok(0));
+        assert_eq!(of("SCMP_ACT_NOTIFY", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"), Ok(40));
+        assert!(of("SCMP_ACT_ERRNO", "SECCOMP_FILTER_FLAG_NONE").is_err());
     }
 
     #[test]

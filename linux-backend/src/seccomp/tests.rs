@@ -7,7 +7,7 @@ use crate::policy::{Policy, SYSCALLS};
 pub(super) fn run(filter: &Filter, architecture: u32, number: u32, args: [u64; 6]) -> u32 {
     let (mut at, mut accumulator) = (0, 0);
     loop {
-        let instruction = filter.0[at];
+        let instruction = filter.program[at];
         at += 1;
         let taken = match instruction.code {
             LOAD => {

@@ -21,7 +21,9 @@ pub(crate) use init::{
 pub(crate) use landlock::{Ruleset, landlock_version, permit_beneath, restrict_self};
 pub(crate) use lock::lock_byte;
 pub(crate) use mount::{Attributes, MountChange, bring_up, change_mount, map_ids, set_attributes};
-pub(crate) use priority::{Scheduling, set_io_priority, set_scheduling};
+pub(crate) use priority::{
+    MemoryPolicy, Scheduling, set_io_priority, set_memory_policy, set_scheduling,
+};
 pub(crate) use process::{
     Cloned, Strings, Where, acting_on_files_as, adopt, clear_bounding_set, clone, close_copy,
     close_others, execute, execute_descriptor, exit, join_keyring, namespace_kind, reset_signals,

@@ -31,6 +31,25 @@ pub(crate) fn set_scheduling(scheduling: &Scheduling) -> Result<(), Errno> {
     check(result).map(drop)
 }
 
+/// Which nodes memory is taken from (`set_mempolicy(2)`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct MemoryPolicy {
+    /// `MPOL_*`, and flags of it.
+    pub(crate) mode: u32,
+    /// A bit for each node.
+    pub(crate) nodes: Vec<u64>,
+}
+
+/// Has this process's memory be of those nodes from now on, and that of its programs.
+pub(crate) fn set_memory_policy(policy: &MemoryPolicy) -> Result<(), Errno> {
+    // One more than there are: the kernel takes one off.
+    let bits = policy.nodes.len() * 64 + 1;
+    // SAFETY: there are as many bits as the last argument says but one, and they are only read.
+    let result =
+        unsafe { libc::syscall(libc::SYS_set_mempolicy, policy.mode, policy.nodes.as_ptr(), bits) };
+    check(result).map(drop)
+}
+
 /// Sets the priority of this process's input and output: a class and a level of it
 /// (`ioprio_set(2)`).
 pub(crate) fn set_io_priority(priority: i32) -> Result<(), Errno> {

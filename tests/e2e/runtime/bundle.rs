@@ -30,6 +30,8 @@ impl Bundle {
         let archive = host::data("busybox/rootfs.tar")?;
         let home = tempfile::Builder::new().prefix("silo-runtime-").tempdir().unwrap();
         fs::create_dir(home.path().join("rootfs")).unwrap();
+        // Where it is named, it must be there for what is in it to be listed.
+        fs::create_dir(home.path().join("records")).unwrap();
         let root = home.path().join("rootfs");
         let unpacked = Command::new("tar").arg("-xf").arg(archive).arg("-C").arg(&root).status();
         assert!(unpacked.unwrap().success());

@@ -104,6 +104,68 @@ fn a_failure_is_told_and_logged_in_the_words_that_engines_look_for() {
 }
 
 #[test]
+fn where_there_is_no_root_or_no_place_for_a_log_nothing_is_done() {
+    let Some(bundle) = Bundle::new("true") else { return };
+    let elsewhere = bundle.path().join("none");
+    let program = env!("CARGO_BIN_EXE_silo");
+    let args = ["runtime", "--root", elsewhere.to_str().unwrap(), "list"];
+    let listed = std::process::Command::new(program).args(args).output().unwrap();
+    let told = String::from_utf8_lossy(&listed.stderr);
+    assert_eq!(listed.status.code(), Some(1), "{told}");
+    assert!(told.starts_with("silo: error: cannot read"), "{told}");
+    let log = elsewhere.join("log");
+    let told = bundle.fails(1, &["--log", log.to_str().unwrap(), "run", "c"]);
+    assert!(told.contains("cannot open the log"), "{told}");
+}
+
+#[test]
+fn without_a_pid_namespace_of_its_own_all_of_it_is_killed() {
+    let Some(bundle) = Bundle::new("sleep 1000 & sleep 1000 & wait") else { return };
+    bundle.change(|config| {
+        let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.retain(|namespace| namespace["type"] != "pid");
+    });
+    let count = || -> usize {
+        let found: Vec<u32> = serde_json::from_str(&bundle.ok(&["ps", "-f", "json", "c"])).unwrap();
+        found.len()
+    };
+    for first_is_gone in [false, true] {
+        bundle.create("c");
+        bundle.ok(&["start", "c"]);
+        let start = std::time::Instant::now();
+        while count() != 3 {
+            assert!(start.elapsed() < std::time::Duration::from_secs(20));
+        }
+        if first_is_gone {
+            let pid = fs::read_to_string(bundle.path().join("pid")).unwrap();
+            let killed = std::process::Command::new("kill").args(["-9", &pid]).status();
+            assert!(killed.unwrap().success());
+            bundle.becomes("c", "stopped");
+            assert_eq!(count(), 2);
+        }
+        bundle.ok(&["kill", "c", "KILL"]);
+        while count() != 0 {
+            assert!(start.elapsed() < std::time::Duration::from_secs(20));
+        }
+        assert!(bundle.fails(1, &["kill", "c", "KILL"]).contains("container not running"));
+        bundle.ok(&["kill", "--all", "c", "KILL"]);
+        bundle.ok(&["delete", "c"]);
+    }
+}
+
+#[test]
+fn a_poststart_hook_that_fails_ends_the_container() {
+    let Some(bundle) = Bundle::new("exec sleep 1000") else { return };
+    bundle.change(|config| {
+        config["hooks"] = json!({ "poststart": [{ "path": "/bin/false", "args": ["false"] }] });
+    });
+    bundle.create("c");
+    let told = bundle.fails(1, &["start", "c"]);
+    assert!(told.contains("error running poststart hook #0"), "{told}");
+    assert_eq!(bundle.ok(&["list", "-q"]), "");
+}
+
+#[test]
 fn a_container_stands_still_and_goes_on() {
     let Some(bundle) = Bundle::new("while :; do sleep 0.01; done") else { return };
     bundle.create("c");

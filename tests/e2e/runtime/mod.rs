@@ -8,6 +8,8 @@ mod life;
 mod namespaces;
 mod process;
 mod root;
+mod sockets;
+mod systemd;
 mod webassembly;
 
 use bundle::Bundle;

@@ -133,3 +133,28 @@ fn a_root_is_changed_without_pivoting_too() {
     let Some(bundle) = Bundle::new("ls / | head -1; ls -d /proc/1") else { return };
     assert_eq!(bundle.ok(&["run", "--no-pivot", "c"]), "bin\n/proc/1");
 }
+
+#[test]
+fn a_tmpfs_of_other_users_begins_with_what_they_have() {
+    let Some(bundle) = Bundle::new("stat -c '%u:%g %a' /t /t/image; touch /t/x && echo made")
+    else {
+        return;
+    };
+    fs::create_dir(bundle.root().join("t")).unwrap();
+    fs::write(bundle.root().join("t/image"), "").unwrap();
+    let root = bundle.root();
+    let given =
+        std::process::Command::new("chown").args(["-R", "100000:100000"]).arg(root).status();
+    assert!(given.unwrap().success());
+    bundle.change(|config| {
+        let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
+        config["linux"]["uidMappings"] = map.clone();
+        config["linux"]["gidMappings"] = map;
+        let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.push(json!({ "type": "user" }));
+        config["mounts"].as_array_mut().unwrap().push(json!({
+            "destination": "/t", "type": "tmpfs", "source": "tmpfs",
+            "options": ["nosuid", "size=64k", "tmpcopyup"] }));
+    });
+    assert_eq!(bundle.says(), "0:0 755\n0:0 644\nmade");
+}

@@ -18,15 +18,18 @@ use std::{
 use oci_spec::runtime::LinuxResources;
 pub(crate) use place::{Hierarchy, Place};
 use serde::{Deserialize, Serialize};
-use settings::Setting;
+pub(crate) use settings::Setting;
 use silo_layers::tree::is_privileged;
 
-use super::{Error, Result};
+use super::{Error, Result, systemd::Unit};
 
 /// The cgroups of one container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Cgroups {
     directories: Vec<Directory>,
+    /// The unit of systemd's that they are.
+    #[serde(default)]
+    pub(crate) unit: Option<Unit>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,11 +68,7 @@ impl Cgroups {
         let alone = place.only_unified().is_some();
         for hierarchy in &place.hierarchies {
             match make(hierarchy, alone) {
-                Ok(()) => cgroups.directories.push(Directory {
-                    path: hierarchy.path.clone(),
-                    controllers: hierarchy.controllers.clone(),
-                    unified: hierarchy.unified,
-                }),
+                Ok(()) => cgroups.directories.push(Directory::of(hierarchy)),
                 Err(Error::File { source, .. })
                     if matches!(
                         source.kind(),
@@ -84,12 +83,54 @@ impl Cgroups {
         Ok(cgroups)
     }
 
+    /// Those of a unit, which systemd makes.
+    pub(crate) fn of_unit(place: &Place) -> Self {
+        let directories = place.hierarchies.iter().map(Directory::of).collect();
+        Self { directories, unit: place.unit.clone() }
+    }
+
+    /// Whether there is nothing but one cgroup of version 2.
+    fn only_unified(&self) -> Option<&Directory> {
+        match &self.directories[..] {
+            [one] if one.unified => Some(one),
+            _ => None,
+        }
+    }
+
+    /// The files that `resources` come to.
+    pub(crate) fn settings(&self, resources: &LinuxResources) -> Result<Vec<Setting>> {
+        let mut settings = match self.only_unified() {
+            Some(_) => settings::unified(resources)?,
+            None => settings::legacy(resources),
+        };
+        settings.extend(settings::named(resources)?);
+        // Beside version 1, that of version 2 has no controllers.
+        if self.only_unified().is_none()
+            && settings.iter().any(|setting| setting.controller == "unified")
+        {
+            let what = "invalid configuration: cannot use unified on cgroup v1";
+            return Err(Error::Unsupported(what.to_owned()));
+        }
+        Ok(settings)
+    }
+
+    /// Gives the cgroup to `owner`, as far as what it has below is concerned (cgroups(7), "Delegation").
+    pub(crate) fn delegate(&self, owner: u32) -> Result<()> {
+        const FILES: &str = "/sys/kernel/cgroup/delegate";
+        let Some(directory) = self.only_unified() else { return Ok(()) };
+        let files = fs::read_to_string(FILES).map_err(Error::file("read", FILES))?;
+        let files = files.lines().map(|file| directory.path.join(file));
+        let files = files.filter(|file| file.exists());
+        for path in [directory.path.clone()].into_iter().chain(files) {
+            std::os::unix::fs::chown(&path, Some(owner), None)
+                .map_err(Error::file("give away", path))?;
+        }
+        Ok(())
+    }
+
     /// Holds the processes in it to `resources`.
     pub(crate) fn limit(&self, resources: &LinuxResources) -> Result<()> {
-        let only_unified = matches!(&self.directories[..], [one] if one.unified);
-        let mut wanted =
-            if only_unified { settings::unified(resources)? } else { settings::legacy(resources) };
-        wanted.extend(settings::named(resources)?);
+        let wanted = self.settings(resources)?;
         let rules = resources.devices().as_deref().unwrap_or_default();
         // In a user namespace no rule can be set, and none is needed: no device can be made.
         if !rules.is_empty() && is_privileged() {
@@ -143,16 +184,42 @@ impl Cgroups {
         legacy.map(|one| open_for_writing(one.path.join("tasks"))).collect()
     }
 
-    /// The same for every version, beside the process `pid` of the container.
-    pub(crate) fn entries(&self, pid: i32) -> Result<Vec<OwnedFd>> {
-        let unified = self.directories.iter().filter(|one| one.unified);
-        let unified = unified.map(|one| open_for_writing(one.place_of(pid).join("cgroup.procs")));
-        self.tasks()?.into_iter().map(Ok).chain(unified).collect()
+    /// The same for every version: where `named` says, `[CONTROLLER,...:]PATH` below the container's
+    /// own, and else beside its process `pid`.
+    pub(crate) fn entries(&self, pid: i32, named: &[String]) -> Result<Vec<OwnedFd>> {
+        let named = named.iter().map(|one| self.named(one)).collect::<Result<Vec<_>>>()?;
+        let open = |(index, one): (usize, &Directory)| {
+            let below = named.iter().rev().find(|(chosen, _)| chosen.contains(&index));
+            let file = if one.unified { "cgroup.procs" } else { "tasks" };
+            let place = match below {
+                Some((_, below)) => one.path.join(below),
+                None if one.unified => one.place_of(pid),
+                None => one.path.clone(),
+            };
+            open_for_writing(place.join(file))
+        };
+        self.directories.iter().enumerate().map(open).collect()
     }
 
-    /// The directory of version 2, to clone into.
+    /// Which directories a text of `exec --cgroup` is about, and what it names below them.
+    fn named(&self, text: &str) -> Result<(Vec<usize>, PathBuf)> {
+        let clean = |path: &str| super::mounts::clean(Path::new(path));
+        let Some((controllers, path)) = text.split_once(':') else {
+            return Ok(((0..self.directories.len()).collect(), clean(text)));
+        };
+        let find = |controller: &str| {
+            let has = |one: &Directory| one.controllers.iter().any(|it| it == controller);
+            self.directories.iter().position(has).ok_or_else(|| {
+                let what = format!("--cgroup {text}: no cgroup of version 1 has the controller");
+                Error::Unsupported(format!("{what} `{controller}`"))
+            })
+        };
+        Ok((controllers.split(',').map(find).collect::<Result<_>>()?, clean(path)))
+    }
+
+    /// The directory of version 2, to clone into. That of a unit is systemd's to move into.
     pub(crate) fn unified(&self) -> Result<Option<OwnedFd>> {
-        let unified = self.directories.iter().find(|one| one.unified);
+        let unified = self.directories.iter().find(|one| one.unified && self.unit.is_none());
         let open = |one: &Directory| {
             fs::File::open(&one.path).map(OwnedFd::from).map_err(Error::file("open", &one.path))
         };
@@ -227,9 +294,21 @@ impl Cgroups {
         }
     }
 
+    /// Kills all processes in it and below at once (Linux 5.14); false where that cannot be.
+    pub(crate) fn kill(&self) -> bool {
+        // In a hybrid tree a process may be in that of version 1 alone.
+        let directory = self.only_unified();
+        directory.is_some_and(|one| fs::write(one.path.join("cgroup.kill"), "1").is_ok())
+    }
+
     /// Removes it, with what the container has made in it. Nothing there is success.
     pub(crate) fn remove(&self) -> Result<()> {
         self.directories.iter().try_for_each(|directory| remove(&directory.path))
+    }
+
+    /// Whether there is none left.
+    pub(crate) fn are_gone(&self) -> bool {
+        self.directories.iter().all(|directory| !directory.path.exists())
     }
 
     /// The number of times that the kernel has killed for want of memory.
@@ -242,6 +321,14 @@ impl Cgroups {
 }
 
 impl Directory {
+    fn of(hierarchy: &Hierarchy) -> Self {
+        Self {
+            path: hierarchy.path.clone(),
+            controllers: hierarchy.controllers.clone(),
+            unified: hierarchy.unified,
+        }
+    }
+
     /// Where the process `pid` is: itself or below. In version 2 a cgroup has processes or cgroups that
     /// controllers are given to (cgroup-v2.rst, "No Internal Process Constraint").
     fn place_of(&self, pid: i32) -> PathBuf {

@@ -5,12 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::super::{Error, Result};
+use super::super::{Error, Result, systemd::Unit};
 
 /// A container's place in all hierarchies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) hierarchies: Vec<Hierarchy>,
+    /// The unit of systemd's that it is, where that is to make it.
+    pub(crate) unit: Option<Unit>,
 }
 
 /// One hierarchy, and the container's cgroup in it.
@@ -75,7 +77,18 @@ impl Place {
             let wanted = super::super::mounts::clean(wanted);
             hierarchy.path = hierarchy.mount.join(below).join(wanted);
         }
-        Self { hierarchies }
+        Self { hierarchies, unit: None }
+    }
+
+    /// The place of a unit, below the cgroup of who has it.
+    pub(crate) fn of_unit(unit: Unit, below: &Path) -> Result<Self> {
+        let path = Path::new("/").join(below).join(unit.path()?);
+        let place = Self::find(&path)?;
+        if place.only_unified().is_none() {
+            let why = "systemd makes cgroups of version 2 alone, and this host has others";
+            return Err(Error::Unsupported(format!("--systemd-cgroup: {why}")));
+        }
+        Ok(Self { unit: Some(unit), ..place })
     }
 
     /// The hierarchy of version 2 where there is no other.

@@ -38,7 +38,7 @@ pub(crate) fn legacy(resources: &LinuxResources) -> Vec<Setting> {
     all.extend(resources.memory().iter().flat_map(legacy_memory));
     all.extend(resources.cpu().iter().flat_map(legacy_cpu));
     all.extend(resources.cpu().iter().flat_map(cpuset));
-    all.extend(resources.pids().as_ref().and_then(|pids| limit_pids(pids.limit())));
+    all.extend(resources.pids().as_ref().map(|pids| limit_pids(pids.limit())));
     all.extend(resources.block_io().iter().flat_map(legacy_block_io));
     for limit in resources.hugepage_limits().iter().flatten() {
         all.extend(legacy_huge_pages(limit));
@@ -99,12 +99,11 @@ fn cpuset(cpu: &LinuxCpu) -> Vec<Setting> {
         .collect()
 }
 
-/// The same in both versions. Of a limit that is 0 runc makes none.
-fn limit_pids(limit: i64) -> Option<Setting> {
-    match limit {
-        0 => None,
-        limit => Some(setting("pids", "pids.max", or_max(limit))),
-    }
+/// The same in both versions. Of none at all there is no container, and systemd knows no such limit: as
+/// for runc, it is one.
+fn limit_pids(limit: i64) -> Setting {
+    let limit = if limit == 0 { 1 } else { limit };
+    setting("pids", "pids.max", or_max(limit))
 }
 
 fn legacy_block_io(io: &LinuxBlockIo) -> Vec<Setting> {
@@ -181,7 +180,7 @@ pub(crate) fn unified(resources: &LinuxResources) -> Result<Vec<Setting>> {
     }
     all.extend(resources.cpu().iter().flat_map(unified_cpu));
     all.extend(resources.cpu().iter().flat_map(cpuset));
-    all.extend(resources.pids().as_ref().and_then(|pids| limit_pids(pids.limit())));
+    all.extend(resources.pids().as_ref().map(|pids| limit_pids(pids.limit())));
     all.extend(resources.block_io().iter().flat_map(unified_io));
     for limit in resources.hugepage_limits().iter().flatten() {
         let file = |name: &str| format!("hugetlb.{}.{name}", limit.page_size());
@@ -356,6 +355,13 @@ mod tests {
             ["memory.swap.max=max", "memory.max=max", "cpu.max=max 100000", "pids.max=max"]
         );
         assert!(lines(&legacy(&none)).contains(&"memory.limit_in_bytes=-1".to_owned()));
+    }
+
+    #[test]
+    fn of_no_process_at_all_there_is_one() {
+        let none = resources(r#"{"pids": {"limit": 0}}"#);
+        assert_eq!(lines(&unified(&none).unwrap()), ["pids.max=1"]);
+        assert_eq!(lines(&legacy(&none)), ["pids.max=1"]);
     }
 
     #[test]
