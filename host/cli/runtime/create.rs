@@ -73,10 +73,10 @@ struct CreateArgs {
 }
 
 impl CreateArgs {
-    fn options(self, detached: bool) -> Result<CreateOptions> {
+    fn options(self, detached: bool) -> CreateOptions {
         let now = Timestamp::now().to_string();
         let listen_fds = sockets();
-        Ok(CreateOptions {
+        CreateOptions {
             bundle: self.bundle,
             console_socket: self.console_socket,
             pidfd_socket: self.pidfd_socket,
@@ -90,7 +90,8 @@ impl CreateArgs {
             detached,
             plain_output: !stdout().is_terminal(),
             now,
-        })
+            ignoring: Some(ignoring),
+        }
     }
 }
 
@@ -123,9 +124,6 @@ fn make(runtime: &Runtime, id: &str, options: &CreateOptions) -> Result<Made> {
         Some(guest) => runtime.create_with(id, options, Some(&|| guest.run()))?,
         None => runtime.create(id, options)?,
     };
-    if !made.unknown_capabilities.is_empty() {
-        ignoring(&made.unknown_capabilities);
-    }
     not_raising(&made.unraisable_capabilities);
     Ok(made)
 }
@@ -150,7 +148,7 @@ pub(super) fn not_raising(names: &[String]) {
 
 impl Create {
     pub(super) fn run(self, runtime: &Runtime) -> Result<ExitCode> {
-        make(runtime, &self.id, &self.options.options(true)?)?;
+        make(runtime, &self.id, &self.options.options(true))?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -158,7 +156,7 @@ impl Create {
 impl Run {
     pub(super) fn run(self, runtime: &Runtime) -> Result<ExitCode> {
         let Self { options, detach, keep, id, no_subreaper: _ } = self;
-        let options = options.options(detach)?;
+        let options = options.options(detach);
         if detach {
             make(runtime, &id, &options)?;
             let notifications = start(runtime, &id).inspect_err(|_| {

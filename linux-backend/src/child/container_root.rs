@@ -25,6 +25,8 @@ use crate::{
 
 const COVER: Attributes =
     Attributes::NO_SUID.and(Attributes::NO_DEV).and(Attributes::NO_EXEC).and(Attributes::READ_ONLY);
+/// `MS_SLAVE` of mount(2).
+const SLAVE: u32 = 1 << 19;
 const READ_ONLY: MountChange =
     MountChange { set: Attributes::READ_ONLY, clear: Attributes(0), propagation: 0 };
 
@@ -90,8 +92,13 @@ fn take_root(plan: &RootDirectory, end: &ChildEnd) -> Result<OwnedFd, Failure> {
         attach_at(&root, CWD, c"/").at(Step::AttachRoot, 0)?;
         return Ok(root);
     }
-    let private = MountPropagationFlags::PRIVATE;
-    rustix::mount::mount_change(plan.mount.as_c_str(), private).at(Step::PrivateMounts, 1)?;
+    // A root that is to see what is mounted on the host stays what it was made above; others are not
+    // shared, as none that becomes the root may be.
+    let stays = plan.final_propagation.is_some_and(|flags| flags & plan.propagation & SLAVE != 0);
+    if !stays {
+        let private = MountPropagationFlags::PRIVATE;
+        rustix::mount::mount_change(plan.mount.as_c_str(), private).at(Step::PrivateMounts, 1)?;
+    }
     let root = clone_tree(CWD, &plan.path, OpenTreeFlags::AT_RECURSIVE).at(Step::AttachRoot, 1)?;
     attach_at(&root, CWD, &plan.path).at(Step::AttachRoot, 0)?;
     Ok(root)
@@ -107,16 +114,24 @@ fn add_mount(
         let place = target::open(root, &plan.target).at(Step::FindTarget, index)?;
         return change(plan, place.as_fd()).at(Step::SetMount, index);
     }
-    let mount = if plan.outside {
-        end.take().at(Step::OpenMount, index)?
-    } else {
-        open_source(plan, index)?
+    let mount = match &plan.source {
+        _ if plan.outside => end.take().at(Step::OpenMount, index)?,
+        MountSource::Inside { path, recursive } => {
+            open_inside(root, path, *recursive).at(Step::OpenMount, index)?
+        }
+        _ => open_source(plan, index)?,
     };
     let kind = kind_of(&mount).at(Step::OpenMount, index)?;
     let place = find_place(plan, root, kind).at(Step::FindTarget, index)?;
     attach(&mount, &place).at(Step::AttachMount, index)?;
     // Propagation last: nobody else is to see what is being mounted.
     change(plan, mount.as_fd()).at(Step::SetMount, index)
+}
+
+/// A tree of the container's own, as it is by now.
+fn open_inside(root: BorrowedFd<'_>, path: &CStr, recursive: bool) -> Result<OwnedFd, Errno> {
+    let flags = if recursive { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
+    clone_tree(target::open(root, path)?.as_fd(), c"", flags)
 }
 
 /// What a mount needs to be attached over.
@@ -168,7 +183,9 @@ pub(crate) fn open_source(plan: &MountPlan, index: usize) -> Result<OwnedFd, Fai
                 if *recursive { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
             clone_tree(CWD, path, flags).at(Step::OpenMount, index)
         }
-        MountSource::Again => Err(Errno::INVAL).at(Step::OpenMount, index),
+        MountSource::Again | MountSource::Inside { .. } => {
+            Err(Errno::INVAL).at(Step::OpenMount, index)
+        }
     }
 }
 

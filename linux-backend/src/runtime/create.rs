@@ -62,6 +62,8 @@ pub struct CreateOptions {
     pub plain_output: bool,
     /// The time, for its record (RFC 3339).
     pub now: String,
+    /// Who is told of capabilities of the configuration that nobody knows, and that it therefore has not.
+    pub ignoring: Option<fn(&[String])>,
 }
 
 /// A container that was made, as long as its maker is there.
@@ -69,9 +71,7 @@ pub struct Made {
     pub(super) process: Cloned,
     /// Its terminal, where that was not sent elsewhere.
     pub(super) terminal: Option<SharedTerminal>,
-    /// Capabilities of the configuration that nobody knows, and that it therefore has not.
-    pub unknown_capabilities: Vec<String>,
-    /// Those that are to be ambient and cannot.
+    /// Capabilities of the configuration that are to be ambient and cannot.
     pub unraisable_capabilities: Vec<String>,
 }
 
@@ -94,6 +94,9 @@ impl Runtime {
         let bundle = fs::canonicalize(&options.bundle)
             .map_err(Error::file("find the bundle", &options.bundle))?;
         let (spec, unknown) = load(&bundle.join("config.json"))?;
+        if let Some(tell) = options.ignoring.filter(|_| !unknown.is_empty()) {
+            tell(&unknown);
+        }
         let console = Console::of(&spec, options)?;
         let mut session = if self.systemd { Some(Session::open(&self.manager)?) } else { None };
         let place = self.place(&spec, id, session.as_mut())?;
@@ -136,7 +139,7 @@ impl Runtime {
         if let Some(terminal) = terminal.as_ref().filter(|_| options.plain_output) {
             super::print_plainly(terminal)?;
         }
-        making.done(terminal, unknown)
+        making.done(terminal)
     }
 
     fn place(&self, spec: &Spec, id: &str, session: Option<&mut Session>) -> Result<Place> {
@@ -294,7 +297,7 @@ impl Making<'_> {
         self.record.start = start_time(process.pid).unwrap_or(0);
         self.process = Some(process);
         if plan.awaits_cgroup {
-            self.have_scope_made(cgroups)?;
+            self.have_scope_made(&cgroups)?;
             setup.give(None).map_err(|broken| Explain(Subject::Container(plan)).broken(broken))?;
         }
         self.directory.write(&self.record)?;
@@ -332,7 +335,7 @@ impl Making<'_> {
 
     /// Has systemd make a scope, with the container's process in it: that is limited from the start,
     /// and then once more, in what systemd knows nothing of.
-    fn have_scope_made(&mut self, cgroups: Cgroups) -> Result<()> {
+    fn have_scope_made(&mut self, cgroups: &Cgroups) -> Result<()> {
         let mut properties = systemd::of_annotations(self.record.config.annotations().as_ref())?;
         if let Some(resources) = self.resources() {
             properties.extend(systemd::of_settings(&cgroups.settings(resources)?)?);
@@ -341,7 +344,7 @@ impl Making<'_> {
             session.start(unit, self.record.pid, properties)?;
         }
         self.record.cgroups = cgroups.clone();
-        self.limit(&cgroups)
+        self.limit(cgroups)
     }
 
     fn clone_process(
@@ -398,17 +401,13 @@ impl Making<'_> {
     }
 
     /// The container is made: from here on it goes by `delete`.
-    fn done(
-        mut self,
-        terminal: Option<OwnedFd>,
-        unknown_capabilities: Vec<String>,
-    ) -> Result<Made> {
+    fn done(mut self, terminal: Option<OwnedFd>) -> Result<Made> {
         let process = self.record.config.process().as_ref();
         let unraisable_capabilities = process.map(unraisable_capabilities).unwrap_or_default();
         let process = self.process.take().ok_or(Error::NotRunning)?;
         std::mem::forget(self);
         let terminal = terminal.map(super::shared);
-        Ok(Made { process, terminal, unknown_capabilities, unraisable_capabilities })
+        Ok(Made { process, terminal, unraisable_capabilities })
     }
 }
 

@@ -130,6 +130,9 @@ fn opening(mount: &MountPlan) -> String {
         MountSource::New { kind, .. } => {
             format!("make the file system `{}` for {target}", kind.to_string_lossy())
         }
+        MountSource::Inside { path, .. } => {
+            format!("take {} of the container to mount it on {target}", shown(path))
+        }
         MountSource::Again => format!("mount {target} again"),
     }
 }

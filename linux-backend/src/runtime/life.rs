@@ -193,9 +193,8 @@ impl Runtime {
     /// Holds the container to other resources; what they do not name stays.
     pub fn update(&self, id: &str, resources: &LinuxResources) -> Result<()> {
         let (directory, record) = self.find(id)?;
-        match record.status(&directory) {
-            Status::Stopped => return Err(Error::NotRunning),
-            _ => {}
+        if record.status(&directory) == Status::Stopped {
+            return Err(Error::NotRunning);
         }
         if let Some(unit) = &record.cgroups.unit {
             let settings = record.cgroups.settings(resources)?;

@@ -27,8 +27,9 @@ pub(super) struct Surroundings<'a> {
     pub(super) cgroup_namespace: bool,
     /// Whether the parent opens what is bound.
     pub(super) outside: bool,
-    /// The root.
+    /// The root, and where it is on the host.
     pub(super) root: BorrowedFd<'a>,
+    pub(super) path: &'a Path,
     /// What SELinux is to take files of new file systems for.
     pub(super) label: Option<&'a str>,
 }
@@ -69,7 +70,9 @@ impl Planned {
     }
 
     fn add(&mut self, mount: &Mount, around: &Surroundings<'_>) -> Result<()> {
-        let destination = clean(mount.destination());
+        // As runc: one that is named by where it is on the host is meant there.
+        let destination = mount.destination();
+        let destination = clean(destination.strip_prefix(around.path).unwrap_or(destination));
         let options = mount.options().iter().flatten().map(String::as_str);
         let options = Options::parse(options);
         let wrong = |why: String| {
@@ -94,7 +97,7 @@ impl Planned {
         let source = if options.remount {
             MountSource::Again
         } else if bind {
-            tree(mount, &options, around, wrong)?
+            tree(mount, &options, around, ids.is_none(), wrong)?
         } else {
             let mode = mode(around.root, kind, &target);
             let label = around.label.filter(|_| LABELLED.contains(&kind));
@@ -239,14 +242,25 @@ fn tree(
     mount: &Mount,
     options: &Options,
     around: &Surroundings<'_>,
+    may_be_inside: bool,
     wrong: impl Fn(String) -> Error,
 ) -> Result<MountSource> {
     let source = mount.source().as_deref().unwrap_or(Path::new(""));
     if source.as_os_str().is_empty() {
         return Err(wrong("it has no source to bind".to_owned()));
     }
-    let path = c_path(&around.bundle.join(source))?;
-    Ok(MountSource::Tree { path, recursive: options.bind.unwrap_or(true) })
+    let recursive = options.bind.unwrap_or(true);
+    let path = around.bundle.join(source);
+    // Whose ids are mapped is the parent's to open, which sees nothing of what is mounted before.
+    match path.strip_prefix(around.path) {
+        // Where the host's own root is the container's, what is named is the host's.
+        Ok(below) if may_be_inside && around.path != Path::new("/") => {
+            let below = clean(below);
+            let path = if below.as_os_str().is_empty() { c_text(".")? } else { c_path(&below)? };
+            Ok(MountSource::Inside { path, recursive })
+        }
+        _ => Ok(MountSource::Tree { path: c_path(&path)?, recursive }),
+    }
 }
 
 fn new(

@@ -127,6 +127,12 @@ pub(crate) enum MountSource {
         /// With all that is mounted in it.
         recursive: bool,
     },
+    /// A tree of the container's own: where the mounts before have put something, that.
+    Inside {
+        /// Below the root.
+        path: CString,
+        recursive: bool,
+    },
     /// What is there is mounted anew, with other attributes.
     Again,
 }

@@ -46,7 +46,9 @@ fn processors(list: &str) -> Result<CpuSet> {
         Error::config("process.execCPUAffinity", format!("`{list}` is no list of processors"))
     })?;
     let mut set = CpuSet::new();
-    numbers.into_iter().for_each(|processor| set.set(processor));
+    for processor in numbers {
+        set.set(processor);
+    }
     Ok(set)
 }
 
@@ -115,11 +117,13 @@ fn memory_policy(policy: &LinuxMemoryPolicy) -> Result<MemoryPolicy> {
     })?;
     match (name.as_str(), numbers.is_empty()) {
         ("MPOL_DEFAULT" | "MPOL_LOCAL", false) => {
-            return Err(Error::config(MEMORY, format!("{name} takes no nodes")));
+            let why = format!("{name}: mode requires 0 nodes but got {}", numbers.len());
+            return Err(Error::config(MEMORY, why));
         }
         ("MPOL_DEFAULT" | "MPOL_LOCAL" | "MPOL_PREFERRED", _) | (_, false) => {}
         (_, true) => {
-            return Err(Error::config(MEMORY, format!("{name} takes at least one node")));
+            let why = format!("{name}: mode requires at least one node but got 0");
+            return Err(Error::config(MEMORY, why));
         }
     }
     let flags = policy.flags().iter().flatten();

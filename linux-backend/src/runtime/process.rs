@@ -40,12 +40,7 @@ pub(super) struct Circumstances<'a> {
 
 /// The plan of `process`.
 pub(super) fn plan(process: &Process, around: &Circumstances<'_>) -> Result<ProcessPlan> {
-    let mut env = without_repeats(process.env().as_deref().unwrap_or_default());
-    let has_home = |variable: &String| variable.len() > 5 && variable.starts_with("HOME=");
-    if !env.iter().any(has_home) {
-        env.retain(|variable| variable != "HOME=");
-        env.push(format!("HOME={}", home(around.root, process.user().uid())));
-    }
+    let env = environment(process, around.root);
     let program = silo_isolation::Process {
         args: process.args().clone().unwrap_or_default(),
         env,
@@ -79,6 +74,17 @@ pub(super) fn plan(process: &Process, around: &Circumstances<'_>) -> Result<Proc
         }),
         oom_score_adj: process.oom_score_adj().map(|score| score.to_string()),
     })
+}
+
+/// The environment of `process`, in which there is always a home.
+pub(super) fn environment(process: &Process, root: BorrowedFd<'_>) -> Vec<String> {
+    let mut env = without_repeats(process.env().as_deref().unwrap_or_default());
+    let has_home = |variable: &String| variable.len() > 5 && variable.starts_with("HOME=");
+    if !env.iter().any(has_home) {
+        env.retain(|variable| variable != "HOME=");
+        env.push(format!("HOME={}", home(root, process.user().uid())));
+    }
+    env
 }
 
 /// Each variable once, as it was set last: what getenv(3) of one program finds is what that of

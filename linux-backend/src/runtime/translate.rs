@@ -61,6 +61,7 @@ impl ContainerPlan {
         let directory = fs::File::open(&root.1).map_err(Error::file("open", &root.1))?;
         let surroundings = Surroundings {
             root: directory.as_fd(),
+            path: &root.1,
             bundle: around.bundle,
             cgroups: around.place,
             cgroup_namespace: wanted.has(Namespaces::CGROUP),
@@ -121,7 +122,7 @@ impl ContainerPlan {
             )?,
             start_hooks: self::hooks(
                 hooks.and_then(|hooks| hooks.start_container().as_ref()),
-                process.env().as_deref().unwrap_or_default(),
+                &process::environment(process, directory.as_fd()),
             )?,
             hostname: uts(spec.hostname().as_ref(), "hostname", &wanted)?,
             domain_name: uts(spec.domainname().as_ref(), "domainname", &wanted)?,

@@ -203,18 +203,24 @@ impl Cgroups {
 
     /// Which directories a text of `exec --cgroup` is about, and what it names below them.
     fn named(&self, text: &str) -> Result<(Vec<usize>, PathBuf)> {
-        let clean = |path: &str| super::mounts::clean(Path::new(path));
+        let below = |path: &str| {
+            let clean = super::mounts::clean(Path::new(path));
+            if Path::new("/").join(path).components().eq(Path::new("/").join(&clean).components()) {
+                return Ok(clean);
+            }
+            Err(Error::Unsupported(format!("--cgroup {text}: bad sub cgroup path")))
+        };
         let Some((controllers, path)) = text.split_once(':') else {
-            return Ok(((0..self.directories.len()).collect(), clean(text)));
+            return Ok(((0..self.directories.len()).collect(), below(text)?));
         };
         let find = |controller: &str| {
             let has = |one: &Directory| one.controllers.iter().any(|it| it == controller);
             self.directories.iter().position(has).ok_or_else(|| {
-                let what = format!("--cgroup {text}: no cgroup of version 1 has the controller");
-                Error::Unsupported(format!("{what} `{controller}`"))
+                let what = format!("--cgroup {text}: unknown controller `{controller}`");
+                Error::Unsupported(format!("{what}: no cgroup of version 1 has it"))
             })
         };
-        Ok((controllers.split(',').map(find).collect::<Result<_>>()?, clean(path)))
+        Ok((controllers.split(',').map(find).collect::<Result<_>>()?, below(path)?))
     }
 
     /// The directory of version 2, to clone into. That of a unit is systemd's to move into.

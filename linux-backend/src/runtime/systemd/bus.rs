@@ -206,7 +206,7 @@ fn unescape(text: &str) -> String {
         match part.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
             Some(byte) => {
                 plain.push(byte);
-                plain.extend(part[2..].as_bytes());
+                plain.extend(&part.as_bytes()[2..]);
             }
             None => plain.extend([b"%", part.as_bytes()].concat()),
         }

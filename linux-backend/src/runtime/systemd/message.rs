@@ -251,10 +251,10 @@ pub(super) fn decode(head: &[u8], fields: &[u8], body: Vec<u8>) -> Option<Messag
             _ => return None,
         }
     }
-    Some(match head.get(1)? {
-        &METHOD_RETURN => Message::Return { to, body },
-        &ERROR => Message::Error { to, name, body },
-        &SIGNAL => Message::Signal { member, body },
+    Some(match *head.get(1)? {
+        METHOD_RETURN => Message::Return { to, body },
+        ERROR => Message::Error { to, name, body },
+        SIGNAL => Message::Signal { member, body },
         _ => Message::Other,
     })
 }

@@ -56,7 +56,7 @@ impl Unit {
                 return Err(Error::config(PROPERTY, why));
             }
         };
-        if name.is_empty() || name.ends_with(".slice") {
+        if name.is_empty() || name.strip_suffix(".slice").is_some() {
             let why = format!("`{text}` names no scope: a container has one of its own");
             return Err(Error::config(PROPERTY, why));
         }

@@ -94,7 +94,7 @@ fn bits(list: &str) -> Option<Value> {
 /// What comes before a property's name, of an annotation that sets one.
 const PREFIX: &str = "org.systemd.property.";
 
-/// The properties that annotations set, as runc has them: values as GVariant writes them.
+/// The properties that annotations set, as runc has them: values as `GVariant` writes them.
 pub(in super::super) fn of_annotations(
     annotations: Option<&HashMap<String, String>>,
 ) -> Result<Vec<Property>> {
