@@ -283,10 +283,35 @@ fn make_read_only(root: BorrowedFd<'_>, path: &CStr) -> Result<(), Errno> {
     attach(&tree, &place)
 }
 
+/// Takes away what the kernel takes for a whole /proc or /sys: as long as this namespace has one, somewhere
+/// below what chroot(2) leaves there, a user namespace in the container may mount others, in which nothing
+/// is masked (`mount_namespaces(7)`).
+fn hide_the_hosts() -> Result<(), Errno> {
+    for place in [c"/proc", c"/sys"] {
+        loop {
+            match rustix::mount::unmount(place, UnmountFlags::DETACH) {
+                Ok(()) => {}
+                // Nothing more is mounted there.
+                Err(Errno::INVAL | Errno::NOENT) => break,
+                // It may not be taken away, and is covered.
+                Err(_) => {
+                    let fs = rustix::mount::fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+                    rustix::mount::fsconfig_create(&fs)?;
+                    let cover = detached(fs.as_fd(), COVER)?;
+                    attach_at(&cover, CWD, place)?;
+                    break;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Makes `root` the root of this process and lets go of the host's (`pivot_root(2)`, NOTES).
 fn change_root(plan: &RootDirectory, root: BorrowedFd<'_>) -> Result<(), Errno> {
     rustix::process::fchdir(root)?;
     if plan.no_pivot {
+        hide_the_hosts()?;
         let flags = rustix::mount::MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
         rustix::mount::move_mount(root, c"", CWD, c"/", flags)?;
         rustix::process::chroot(c".")?;

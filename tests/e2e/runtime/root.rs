@@ -175,6 +175,23 @@ fn a_root_is_changed_without_pivoting_too() {
 }
 
 #[test]
+fn no_user_namespace_mounts_a_proc_in_which_nothing_is_masked() {
+    let script = "mkdir /x; unshare -mrpf true && echo may; \
+                  unshare -mrpf mount -t proc none /x 2>/dev/null && echo bare; echo done";
+    let Some(bundle) = Bundle::new(script) else { return };
+    bundle.change(|config| {
+        let all = json!(["CAP_SETFCAP", "CAP_SETUID", "CAP_SETGID"]);
+        for set in ["bounding", "permitted", "effective"] {
+            config["process"]["capabilities"][set] = all.clone();
+        }
+    });
+    for options in [&["run"][..], &["run", "--no-pivot"]] {
+        fs::remove_dir(bundle.root().join("x")).ok();
+        assert_eq!(bundle.ok(&[options, &["c"]].concat()), "may\ndone", "{options:?}");
+    }
+}
+
+#[test]
 fn a_tmpfs_of_other_users_begins_with_what_they_have() {
     let Some(bundle) = Bundle::new("stat -c '%u:%g %a' /t /t/image; touch /t/x && echo made")
     else {

@@ -53,7 +53,11 @@ pub(crate) fn legacy(resources: &LinuxResources) -> Vec<Setting> {
 fn legacy_memory(memory: &LinuxMemory) -> Vec<Setting> {
     [
         memory.limit().map(|bytes| setting("memory", "memory.limit_in_bytes", bytes)),
-        memory.swap().map(|bytes| optional("memory", "memory.memsw.limit_in_bytes", bytes)),
+        // Both together are no less than one of them: without a limit of memory there is none of both.
+        memory
+            .swap()
+            .or_else(|| memory.limit().filter(|limit| *limit == -1))
+            .map(|bytes| optional("memory", "memory.memsw.limit_in_bytes", bytes)),
         memory.reservation().map(|bytes| setting("memory", "memory.soft_limit_in_bytes", bytes)),
         memory
             .kernel_tcp()
@@ -212,8 +216,8 @@ pub(crate) fn named(resources: &LinuxResources) -> Result<Vec<Setting>> {
 fn unified_memory(memory: &LinuxMemory) -> Result<Vec<Setting>> {
     let limit = memory.limit().filter(|limit| *limit != 0);
     let swap = match (memory.swap().filter(|swap| *swap != 0), limit) {
+        (Some(-1), _) | (None, Some(-1)) => Some("max".to_owned()),
         (None, _) => None,
-        (Some(-1), _) => Some("max".to_owned()),
         (Some(both), Some(limit)) if limit >= 0 && both >= limit => {
             Some((both - limit).to_string())
         }
@@ -362,6 +366,16 @@ mod tests {
         let none = resources(r#"{"pids": {"limit": 0}}"#);
         assert_eq!(lines(&unified(&none).unwrap()), ["pids.max=1"]);
         assert_eq!(lines(&legacy(&none)), ["pids.max=1"]);
+    }
+
+    #[test]
+    fn without_a_limit_of_memory_there_is_none_of_memory_and_swap() {
+        let none = resources(r#"{"memory": {"limit": -1}}"#);
+        assert_eq!(
+            lines(&legacy(&none)),
+            ["memory.limit_in_bytes=-1", "memory.memsw.limit_in_bytes=-1"]
+        );
+        assert_eq!(lines(&unified(&none).unwrap()), ["memory.swap.max=max", "memory.max=max"]);
     }
 
     #[test]
