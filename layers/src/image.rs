@@ -1,5 +1,7 @@
 //! Images: one manifest with its config.
 
+use std::time::SystemTime;
+
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifest, MediaType};
 use serde_json::Value;
 
@@ -74,6 +76,13 @@ impl Image {
         };
         let id = if is_artifact { digest } else { config_digest };
         Ok(Self { digest, id, config_digest, manifest, config, platform, diff_ids })
+    }
+
+    /// When it was made, where its config says so.
+    #[must_use]
+    pub fn created(&self) -> Option<SystemTime> {
+        let timestamp: jiff::Timestamp = self.config.created().as_ref()?.parse().ok()?;
+        Some(timestamp.into())
     }
 
     /// Whether a layer of it is a WebAssembly program instead of an archive.

@@ -8,6 +8,7 @@ pub mod archive;
 mod artifact;
 mod budget;
 mod changes;
+pub mod compose;
 mod compression;
 pub mod copy;
 pub mod digest;
@@ -44,6 +45,7 @@ pub use progress::{OnProgress, Progress};
 pub use reference::Reference;
 pub use snapshot::{Lower, Snapshot};
 pub use store::{
-    CheckReport, CommitOptions, Document, ImageSummary, ImageUsage, ImportOptions, Incoming,
-    Outgoing, Pin, Problem, Removed, Share, Store, Usage, disk_size,
+    BuildLayer, BuiltImage, CheckReport, CommitOptions, Document, ImageSummary, ImageUsage,
+    ImportOptions, Incoming, Lease, Outgoing, Pin, Problem, Removed, Share, Step, StepLock, Store,
+    Usage, disk_size, timestamp,
 };

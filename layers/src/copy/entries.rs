@@ -23,7 +23,7 @@ pub(super) fn next(reader: &mut Reader<impl Read>) -> Result<Option<Entry>> {
 }
 
 /// What an entry is. Archives older than POSIX mark a directory by its name's last byte alone.
-pub(super) fn kind(entry: &Entry) -> EntryType {
+pub(crate) fn kind(entry: &Entry) -> EntryType {
     match entry.kind() {
         EntryType::Regular if entry.path.ends_with(b"/") => EntryType::Directory,
         kind => kind,
@@ -44,13 +44,13 @@ pub(super) fn names(path: &[u8]) -> Result<Vec<Vec<u8>>> {
     Ok(names.map(Vec::from).collect())
 }
 
-pub(super) fn refused(entry: &Entry, reason: &'static str) -> Error {
+pub(crate) fn refused(entry: &Entry, reason: &'static str) -> Error {
     Error::RefusedEntry { entry: crate::error::shown(&entry.path), reason }
 }
 
 /// A file's content, with the holes of a sparse one.
-pub(super) struct Content<'a> {
-    data: &'a mut dyn Read,
+pub(crate) struct Content<'a> {
+    data: Box<dyn Read + 'a>,
     /// Bytes of holes and of data in turn; the next last.
     rest: Vec<(u64, u64)>,
     is_sparse: bool,
@@ -58,7 +58,8 @@ pub(super) struct Content<'a> {
 
 impl<'a> Content<'a> {
     /// The content of the latest entry, which `data` has.
-    pub(super) fn of(entry: &Entry, data: &'a mut dyn Read) -> Result<Self> {
+    pub(crate) fn of(entry: &Entry, data: impl Read + 'a) -> Result<Self> {
+        let data = Box::new(data);
         let Some(map) = &entry.sparse else {
             return Ok(Self { data, rest: Vec::new(), is_sparse: false });
         };
@@ -123,8 +124,8 @@ mod tests {
     #[test]
     fn a_sparse_file_is_read_with_its_holes() {
         let map = Map { size: 9, pieces: vec![(2, 3), (5, 1), (8, 0)] };
-        let mut data = b"abcd".as_slice();
-        let mut content = Content { rest: holes_and_data(&map), data: &mut data, is_sparse: true };
+        let data = Box::new(b"abcd".as_slice());
+        let mut content = Content { rest: holes_and_data(&map), data, is_sparse: true };
         let mut found = Vec::new();
         content.read_to_end(&mut found).unwrap();
         assert_eq!(found, b"\0\0abcd\0\0\0");

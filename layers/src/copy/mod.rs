@@ -10,7 +10,7 @@
 //! is unpacked. Copies have the permissions and times of what they are copies of.
 
 mod collect;
-mod entries;
+pub(crate) mod entries;
 mod extract;
 mod guest;
 mod place;

@@ -19,6 +19,10 @@ pub(crate) struct Archive<W: Write> {
     tar: tar::Builder<W>,
     /// Of files with several names, the first that was written.
     linked: HashMap<(u64, u64), Vec<u8>>,
+    /// What was changed after the first says that it was changed at the second.
+    latest: Option<(SystemTime, SystemTime)>,
+    /// Whether entries are whose their attributes say they are.
+    owners: bool,
 }
 
 /// What a header has no room for.
@@ -26,7 +30,23 @@ type Records = Vec<(String, Vec<u8>)>;
 
 impl<W: Write> Archive<W> {
     pub(crate) fn new(output: W) -> Self {
-        Self { tar: tar::Builder::new(output), linked: HashMap::new() }
+        Self {
+            tar: tar::Builder::new(output),
+            linked: HashMap::new(),
+            latest: None,
+            owners: tree::keeps_owners(),
+        }
+    }
+
+    /// Has entries that were changed after `since` say that they were changed at `time`.
+    pub(crate) const fn clamp(&mut self, since: SystemTime, time: SystemTime) {
+        self.latest = Some((since, time));
+    }
+
+    /// Has entries be whose their attributes say they are: where there is but one user, a tree's files
+    /// are those of the user, who is root to the guest.
+    pub(crate) const fn keep_owners(&mut self) {
+        self.owners = true;
     }
 
     /// Writes the archive's end mark.
@@ -104,7 +124,7 @@ impl<W: Write> Archive<W> {
         attributes: &Attributes,
         content: impl Read,
     ) -> Result<()> {
-        let (mut header, records) = header(EntryType::Regular, path, None, attributes);
+        let (mut header, records) = self.header(EntryType::Regular, path, None, attributes);
         header.set_size(size);
         let mut content = Watched::new(content);
         let written = self.append(&header, &records, &mut Exactly::new(&mut content, size));
@@ -139,9 +159,50 @@ impl<W: Write> Archive<W> {
         attributes: &Attributes,
         set: impl FnOnce(&mut Header) -> io::Result<()>,
     ) -> Result<()> {
-        let (mut header, records) = header(kind, path, target, attributes);
+        let (mut header, records) = self.header(kind, path, target, attributes);
         set(&mut header).map_err(unread("pack", path))?;
         self.append(&header, &records, &mut io::empty())
+    }
+
+    /// A header of size 0, and the records that say what does not fit in it.
+    fn header(
+        &self,
+        kind: EntryType,
+        path: &[u8],
+        target: Option<&[u8]>,
+        attributes: &Attributes,
+    ) -> (Header, Records) {
+        let mut header = Header::new_ustar();
+        let mut records = Records::new();
+        header.set_entry_type(kind);
+        header.set_size(0);
+        header.set_mode(attributes.mode & 0o7777);
+        let owner = if self.owners { (attributes.uid, attributes.gid) } else { (0, 0) };
+        header.set_uid(owner.0.into());
+        header.set_gid(owner.1.into());
+        let mtime = match self.latest {
+            Some((since, time)) if attributes.mtime > since => time,
+            _ => attributes.mtime,
+        };
+        set_time(&mut header, &mut records, mtime);
+        if !set_field(&mut header.as_old_mut().name, path) {
+            records.push(("path".to_owned(), path.to_vec()));
+        }
+        if let Some(target) = target
+            && !set_field(&mut header.as_old_mut().linkname, target)
+        {
+            records.push(("linkpath".to_owned(), target.to_vec()));
+        }
+        for (name, value) in &attributes.xattrs {
+            // A link to a file carries nothing of its own.
+            if kind != EntryType::Link
+                && let Ok(name) = str::from_utf8(name)
+            {
+                records.push((format!("SCHILY.xattr.{name}"), value.clone()));
+            }
+        }
+        records.sort();
+        (header, records)
     }
 
     fn append(&mut self, header: &Header, records: &Records, content: &mut dyn Read) -> Result<()> {
@@ -151,43 +212,6 @@ impl<W: Write> Archive<W> {
         self.tar.append_pax_extensions(records).map_err(unwritten)?;
         self.tar.append(&header, content).map_err(unwritten)
     }
-}
-
-/// A header of size 0, and the records that say what does not fit in it.
-fn header(
-    kind: EntryType,
-    path: &[u8],
-    target: Option<&[u8]>,
-    attributes: &Attributes,
-) -> (Header, Records) {
-    let mut header = Header::new_ustar();
-    let mut records = Records::new();
-    header.set_entry_type(kind);
-    header.set_size(0);
-    header.set_mode(attributes.mode & 0o7777);
-    // Where there is but one user, a tree's files are those of the user, who is root to the guest.
-    let keeps_owners = tree::keeps_owners();
-    header.set_uid(if keeps_owners { attributes.uid.into() } else { 0 });
-    header.set_gid(if keeps_owners { attributes.gid.into() } else { 0 });
-    set_time(&mut header, &mut records, attributes.mtime);
-    if !set_field(&mut header.as_old_mut().name, path) {
-        records.push(("path".to_owned(), path.to_vec()));
-    }
-    if let Some(target) = target
-        && !set_field(&mut header.as_old_mut().linkname, target)
-    {
-        records.push(("linkpath".to_owned(), target.to_vec()));
-    }
-    for (name, value) in &attributes.xattrs {
-        // A link to a file carries nothing of its own.
-        if kind != EntryType::Link
-            && let Ok(name) = str::from_utf8(name)
-        {
-            records.push((format!("SCHILY.xattr.{name}"), value.clone()));
-        }
-    }
-    records.sort();
-    (header, records)
 }
 
 /// Fills a field with as much as it holds; tells whether that was all.

@@ -54,7 +54,7 @@ impl Store {
                     names: entry.name.into_iter().collect(),
                     id,
                     digest: entry.digest,
-                    created: images.iter().filter_map(created).max(),
+                    created: images.iter().filter_map(Image::created).max(),
                     size: blobs.values().sum(),
                     platforms: images.into_iter().map(|image| image.platform).collect(),
                 },
@@ -91,9 +91,4 @@ fn add_sizes(image: &Image, blobs: &mut BTreeMap<Digest, u64>) -> Result<()> {
         blobs.insert(digest_of(descriptor)?, descriptor.size());
     }
     Ok(())
-}
-
-fn created(image: &Image) -> Option<SystemTime> {
-    let timestamp: jiff::Timestamp = image.config.created().as_ref()?.parse().ok()?;
-    Some(timestamp.into())
 }

@@ -142,7 +142,7 @@ pub(super) const fn media_type(compression: Compression) -> MediaType {
 }
 
 /// A time as configs have it (RFC 3339).
-pub(super) fn timestamp(time: SystemTime) -> Result<String> {
+pub fn timestamp(time: SystemTime) -> Result<String> {
     let time = jiff::Timestamp::try_from(time).map_err(|error| Error::Inconsistent {
         what: "the time of creation".to_owned(),
         reason: error.to_string(),

@@ -3,7 +3,7 @@
 //! ```text
 //! ROOT/oci-layout, index.json, blobs/sha256/   an OCI image layout, which other tools can read
 //! ROOT/layers/<diffID>/                        layers unpacked, in the host's tree encoding
-//! ROOT/cache/                                  what backends keep; may be deleted at any time
+//! ROOT/cache/                                  what backends and builds keep; may be deleted at any time
 //! ROOT/tmp/                                    unfinished work, each with a lock of its maker
 //! ROOT/lock                                    shared while adding, exclusive while removing
 //! ROOT/index.lock                              exclusive while index.json changes
@@ -13,6 +13,7 @@
 //! and is never written again. A function that returns has made durable what it promises.
 
 mod blobs;
+mod build;
 mod check;
 mod commit;
 pub(crate) mod graph;
@@ -46,10 +47,11 @@ pub(crate) use self::{
     work::Work,
 };
 pub use self::{
+    build::{BuildLayer, BuiltImage, Lease, Step, StepLock},
     check::{CheckReport, Problem},
     commit::CommitOptions,
     images::ImageSummary,
-    import::ImportOptions,
+    import::{ImportOptions, timestamp},
     lock::Pin,
     receive::{Document, Incoming},
     remove::Removed,

@@ -97,9 +97,10 @@ impl Store {
         Ok(in_use(&entry.digest) || images.iter().any(|image| in_use(&image.digest)))
     }
 
-    /// Everything that the entries lead to.
+    /// Everything that the entries lead to, and that builds need.
     pub(crate) fn reachable(&self) -> Result<Reachable> {
         let mut reachable = Reachable::default();
+        self.reach_builds(&mut reachable)?;
         self.entries()?
             .iter()
             .try_for_each(|entry| self.reach(&entry.descriptor, &mut reachable))?;

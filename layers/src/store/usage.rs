@@ -24,6 +24,9 @@ pub struct Usage {
     pub layers: Share,
     /// What backends keep to be faster, and unfinished work.
     pub cache: Share,
+    /// What builds keep to be faster: records of steps, and the blobs and layers of those that no
+    /// image needs. They are part of no other share.
+    pub builds: Share,
 }
 
 /// A part of [`Usage`].
@@ -35,6 +38,16 @@ pub struct Share {
     pub size: u64,
     /// How many of the bytes no image with a name needs.
     pub reclaimable: u64,
+}
+
+impl Share {
+    /// Gives bytes that can be reclaimed to another share.
+    const fn give(&mut self, other: &mut Self, bytes: u64) {
+        self.size -= bytes;
+        self.reclaimable -= bytes;
+        other.size += bytes;
+        other.reclaimable += bytes;
+    }
 }
 
 /// What one image or index takes.
@@ -53,7 +66,10 @@ impl Store {
     /// How much room the store takes. Looks at every file of every layer.
     pub fn usage(&self) -> Result<Usage> {
         let entries = self.entries()?;
-        let mut named = Reachable::default();
+        let (mut named, mut all, mut builds) =
+            (Reachable::default(), Reachable::default(), Reachable::default());
+        self.reach_builds(&mut builds)?;
+        entries.iter().try_for_each(|entry| self.reach(&entry.descriptor, &mut all))?;
         for entry in entries.iter().filter(|entry| entry.name.is_some()) {
             self.reach(&entry.descriptor, &mut named)?;
         }
@@ -63,7 +79,19 @@ impl Store {
             blobs: share(&self.root.join("blobs/sha256"), Some(&named.blobs))?,
             layers: share(&self.root.join("layers"), Some(&named.diff_ids))?,
             cache: share(&self.root.join("cache"), None)?,
+            builds: Share { count: self.step_records()?.len(), ..Share::default() },
         };
+        let blobs = builds.blobs.difference(&all.blobs).map(|digest| self.blob_path(*digest));
+        let blobs = blobs.map(|path| disk_size(&path)).sum();
+        usage.blobs.give(&mut usage.builds, blobs);
+        let layers = builds.diff_ids.difference(&all.diff_ids).map(|id| self.layer_path(*id));
+        let layers = layers.map(|path| disk_size(&path)).sum();
+        usage.layers.give(&mut usage.builds, layers);
+        let records = self.root.join("cache/build");
+        if records.exists() {
+            usage.cache.count -= 1;
+            usage.cache.give(&mut usage.builds, disk_size(&records));
+        }
         for name in ["index.json", "oci-layout"] {
             usage.blobs.size += disk_size(&self.root.join(name));
         }

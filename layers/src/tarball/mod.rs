@@ -103,6 +103,12 @@ impl Entry {
     }
 }
 
+/// Whether an archive may begin so.
+pub(crate) fn is_header(block: &[u8; BLOCK]) -> bool {
+    block.iter().any(|byte| *byte != 0)
+        && fields::has_valid_checksum(Header::from_byte_slice(block))
+}
+
 /// Reads an archive. The content of the latest entry is what this reads as a [`Read`].
 pub(crate) struct Reader<R> {
     input: R,

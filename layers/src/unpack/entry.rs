@@ -42,7 +42,7 @@ pub(crate) fn attributes(entry: &Entry) -> Result<Attributes> {
 }
 
 /// The device that an entry stands for. A header older than POSIX has no numbers.
-pub(super) fn device(entry: &Entry) -> Option<Special> {
+pub(crate) fn device(entry: &Entry) -> Option<Special> {
     let header = &entry.header;
     let (major, minor) = match (header.as_gnu(), header.as_ustar()) {
         (Some(gnu), _) => (gnu.dev_major, gnu.dev_minor),

@@ -16,7 +16,10 @@ use std::io::Read;
 use tar::EntryType;
 
 use self::path::{Role, Target};
-pub(crate) use self::{entry::attributes, path::inside};
+pub(crate) use self::{
+    entry::{attributes, device},
+    path::inside,
+};
 use crate::{
     error::{Error, Result},
     limits,
@@ -152,7 +155,7 @@ fn special(entry: &Entry) -> Result<Special> {
     if entry.kind() == EntryType::Fifo {
         return Ok(Special::Fifo);
     }
-    match entry::device(entry) {
+    match device(entry) {
         None => Err(path::refused(&entry.path, "its device numbers are unreadable")),
         Some(Special::Char { major: 0, minor: 0 }) => Err(path::refused(
             &entry.path,

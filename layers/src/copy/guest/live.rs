@@ -89,7 +89,7 @@ impl LiveTree {
     }
 
     /// The tree below a directory of the host, whose path is followed as it stands.
-    pub(in crate::copy) fn open(root: &Path) -> io::Result<Self> {
+    pub fn open(root: &Path) -> io::Result<Self> {
         let root = Arc::new(Dir::open_ambient_dir(root, ambient_authority())?);
         Ok(Self { root, left_out: &[], ids: None })
     }

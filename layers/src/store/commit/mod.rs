@@ -133,7 +133,7 @@ impl Store {
     }
 
     /// The history of an image, with an entry at least for each layer.
-    fn history(&self, image: &Image) -> Result<Vec<Value>> {
+    pub fn history(&self, image: &Image) -> Result<Vec<Value>> {
         let config = self.config_document(image)?;
         let mut history = config["history"].as_array().cloned().unwrap_or_default();
         let told = history.iter().filter(|entry| entry["empty_layer"] != json!(true)).count();
@@ -184,7 +184,7 @@ fn layer(added: &Added) -> Result<Layer> {
 }
 
 /// The same layer by OCI's media type where it has Docker's: an OCI manifest has one kind only.
-fn as_oci(layer: &Descriptor) -> Result<Descriptor> {
+pub(super) fn as_oci(layer: &Descriptor) -> Result<Descriptor> {
     let media_type = match layer.media_type().to_string().as_str() {
         "application/vnd.docker.image.rootfs.diff.tar" => MediaType::ImageLayer,
         "application/vnd.docker.image.rootfs.diff.tar.gzip" => MediaType::ImageLayerGzip,
