@@ -170,13 +170,18 @@ impl Session {
         false
     }
 
+    /// Waits for the supervisor's end.
+    pub(crate) fn reap(&mut self) {
+        if let Some(reap) = self.reap.take() {
+            reap();
+        }
+    }
+
     /// [`follow`](Self::follow), and waits for the supervisor's end, too: for those who
     /// live on.
     pub fn wait(mut self, stdout: &mut dyn Write, stderr: &mut dyn Write) -> Result<Exit> {
         let exit = self.follow(stdout, stderr);
-        if let Some(reap) = self.reap.take() {
-            reap();
-        }
+        self.reap();
         exit
     }
 }
@@ -466,31 +471,45 @@ pub(crate) fn supervisor(
 
 impl Supervisor {
     /// Starts the container and returns when the guest runs.
-    pub(crate) fn start(mut self, attach: Attach) -> Result<Session> {
+    pub(crate) fn start(self, attach: Attach) -> Result<Session> {
+        self.begin(&Request::Start(attach), attach).map(|(session, _)| session)
+    }
+
+    /// The same for a container that goes when the pipe is dropped that is returned.
+    pub(crate) fn start_bound(self) -> Result<(Session, PipeWriter)> {
+        let attach = Attach::OUTPUT;
+        let (session, bond) = self.begin(&Request::StartBound(attach), attach)?;
+        let Some(bond) = bond else { unreachable!("only stdin takes it") };
+        Ok((session, bond))
+    }
+
+    /// Returns the pipe to the supervisor, too, unless it is the guest's stdin.
+    fn begin(mut self, start: &Request, attach: Attach) -> Result<(Session, Option<PipeWriter>)> {
         let Some((mut input, mut output)) = self.pipes.take() else {
             unreachable!("only `drop` takes them, too")
         };
-        send(&mut input, &Request::Start(attach))?;
+        send(&mut input, start)?;
         match receive(&mut output)? {
             Some(Reply::Started { .. }) => {}
             Some(Reply::Failed(failure)) => return Err(failure.into()),
             _ => return Err(Error::SupervisorLost(short(&self.id).to_owned())),
         }
-        let input: Option<Box<dyn Write + Send>> =
-            if attach.stdin { Some(Box::new(input)) } else { None };
+        let (typed, bond): (Option<Box<dyn Write + Send>>, _) =
+            if attach.stdin { (Some(Box::new(input)), None) } else { (None, Some(input)) };
         let control = Control {
             endpoint: self.endpoint.clone(),
             session: None,
-            input: Arc::new(Mutex::new(input)),
+            input: Arc::new(Mutex::new(typed)),
         };
         let (id, reap) = (mem::take(&mut self.id), self.reap.take());
-        Ok(Session {
+        let session = Session {
             id,
             #[cfg(unix)]
             pipe: output.try_clone().ok(),
             reader: Box::new(output),
             control,
             reap,
-        })
+        };
+        Ok((session, bond))
     }
 }

@@ -23,6 +23,10 @@ impl GuestFiles {
         })
     }
 
+    pub(crate) const fn of(files: UnionFs) -> Self {
+        Self(files)
+    }
+
     /// A text file; one that is absent, or that cannot be read, is empty.
     pub(crate) fn read(&self, path: &str) -> String {
         let bytes = self.read_bytes(path).unwrap_or_default();

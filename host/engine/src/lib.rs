@@ -11,6 +11,7 @@
 //! engine.store() -> &Store                   engine.backends() -> &[Arc<dyn IsolationBackend>]
 //! engine.create(&CreateOptions) -> Result<Container>
 //! engine.run(&CreateOptions, Attach) -> Result<Session>       create + start
+//! engine.run_bound(&Image, &CreateOptions) -> Result<BoundSession>    for steps of a build
 //! engine.start(query: &str, Attach) -> Result<Session>
 //! engine.attach(query, Attach) -> Result<Session>             engine.attachable(query) -> Result<Container>
 //! engine.exec(query, &ExecOptions) -> Result<Session>
@@ -57,8 +58,9 @@ mod route;
 mod state;
 mod supervisor;
 
+pub use bundle::owner;
 pub use client::{Control, Launch, Reap, Session, SupervisorCommand};
-pub use engine::Engine;
+pub use engine::{BoundSession, Engine};
 pub use error::{Cause, Error, Failure, Result};
 pub use options::{
     Attach, CommitRequest, CopyOptions, CopySource, CopyTarget, CreateOptions, ExecOptions,

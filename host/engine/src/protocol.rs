@@ -55,6 +55,9 @@ pub(crate) const CHUNK: usize = 32 << 10;
 pub(crate) enum Request {
     /// The first frame of who started the supervisor.
     Start(Attach),
+    /// The same where the container lives no longer than its starter: when that closes this stream, it is
+    /// killed and removed. Until then it stays, with its files, though its guest has ended.
+    StartBound(Attach),
     /// Take part in the streams from now on.
     Attach(Attach),
     /// What the guest is to read.
@@ -273,6 +276,7 @@ mod tests {
     fn request() -> impl Strategy<Value = Request> {
         prop_oneof![
             attach().prop_map(Request::Start),
+            attach().prop_map(Request::StartBound),
             attach().prop_map(Request::Attach),
             any::<Vec<u8>>().prop_map(Request::Stdin),
             Just(Request::StdinClosed),

@@ -9,6 +9,7 @@ use silo_isolation::{Bundle, Device, Isolation, Mount, Process, Root, Security, 
 use silo_layers::{Image, Platform, Snapshot};
 
 pub(crate) use self::users::Accounts;
+pub use self::users::owner;
 use crate::{CreateOptions, Error, ExecOptions, Result, RunConfig, state::short};
 
 /// Docker's, for Linux images that set none.

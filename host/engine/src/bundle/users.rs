@@ -1,7 +1,7 @@
 //! Users and groups by the guest's own `/etc/passwd` and `/etc/group` (passwd(5), group(5)).
 
 use silo_isolation::User;
-use silo_layers::Snapshot;
+use silo_layers::{Snapshot, union::UnionFs};
 
 use crate::{Error, Result, guest_files::GuestFiles};
 
@@ -37,8 +37,11 @@ pub(crate) struct Login {
 impl Accounts {
     /// Those of a snapshot. Files that are absent name nobody.
     pub(crate) fn of(snapshot: &Snapshot) -> Result<Self> {
-        let files = GuestFiles::open(snapshot)?;
-        Ok(Self::parse(&files.read("etc/passwd"), &files.read("etc/group")))
+        Ok(Self::of_files(&GuestFiles::open(snapshot)?))
+    }
+
+    fn of_files(files: &GuestFiles) -> Self {
+        Self::parse(&files.read("etc/passwd"), &files.read("etc/group"))
     }
 
     /// Lines that are malformed name nobody, as in the C library.
@@ -101,6 +104,15 @@ impl Accounts {
         let gids = self.groups.iter().filter(is_member).map(|group| group.gid);
         gids.filter(|&gid| gid != account.gid).collect()
     }
+}
+
+/// Whose files are that are given to `USER[:GROUP]`, names or numbers by the accounts that these files
+/// have. Without a group it is the user's own, of a number the same number.
+pub fn owner(files: &UnionFs, text: &str) -> Result<(u32, u32)> {
+    let is_number = text.parse::<u32>().is_ok();
+    let text = if is_number { format!("{text}:{text}") } else { text.to_owned() };
+    let login = Accounts::of_files(&GuestFiles::of(files.clone())).login(&text)?;
+    Ok((login.user.uid, login.user.gid))
 }
 
 #[cfg(test)]

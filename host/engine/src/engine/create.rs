@@ -15,10 +15,10 @@ use crate::{
 
 /// What a container is made of.
 pub(super) struct Ingredients {
-    image: Image,
+    pub(super) image: Image,
     pub(super) backend: Arc<dyn IsolationBackend>,
     /// Keeps the image until the container's record does.
-    _pin: Pin,
+    pub(super) _pin: Pin,
 }
 
 impl Engine {

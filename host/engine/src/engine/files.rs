@@ -122,7 +122,7 @@ pub(super) enum Standstill {
 }
 
 /// What was made for mounts.
-fn omitted(container: &Container) -> Omitted {
+pub(super) fn omitted(container: &Container) -> Omitted {
     let mounts = container.bundle.mounts.iter().map(|mount| mount.destination.as_str());
     Omitted::mount_points(mounts.chain(MOUNTED))
 }

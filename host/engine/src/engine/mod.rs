@@ -4,9 +4,11 @@ mod copy;
 mod create;
 mod files;
 mod health;
+mod step;
 mod update;
 mod watch;
 
+pub use step::BoundSession;
 pub(crate) use update::changed;
 
 use std::{path::Path, sync::Arc, time::Duration};

@@ -9,7 +9,7 @@ use std::{
 };
 
 use interprocess::local_socket::{Listener, Stream as Socket, traits::ListenerExt as _};
-use silo_isolation::TerminalSize;
+use silo_isolation::{Signal, TerminalSize};
 
 use super::{
     copies, exec,
@@ -100,6 +100,19 @@ impl Closing {
     }
 }
 
+/// Starts the thread that kills the guest when its starter is gone.
+pub(super) fn watch_starter(guest: &Arc<Guest>, input: &File) -> Result<JoinHandle<()>> {
+    let failed = |source| Error::Supervisor { step: "read from the starter", source };
+    let mut input = input.try_clone().map_err(failed)?;
+    let guest = Arc::clone(guest);
+    spawn("starter", move || {
+        // It has nothing more to say.
+        let _ = std::io::copy(&mut input, &mut std::io::sink());
+        // A guest that has ended is success, and another failure nobody's to tell.
+        let _ = guest.signal(Signal::KILL);
+    })
+}
+
 /// Starts the thread that reads the starter's stdin.
 pub(super) fn read_starter(guest: &Arc<Guest>, input: &File, starter: &Peer) -> Result<()> {
     let failed = |source| Error::Supervisor { step: "read from the starter", source };
@@ -176,7 +189,11 @@ fn answer(guest: &Guest, mut incoming: Incoming, peer: &Peer, request: Request) 
         Request::Exec { process, interactive, size } => {
             return exec::serve(guest, incoming, &process, interactive, size);
         }
-        Request::Start(_) | Request::Stdin(_) | Request::StdinClosed | Request::Detach => {
+        Request::Start(_)
+        | Request::StartBound(_)
+        | Request::Stdin(_)
+        | Request::StdinClosed
+        | Request::Detach => {
             return Err(Error::Supervisor {
                 step: "understand what the client asks",
                 source: std::io::ErrorKind::InvalidInput.into(),

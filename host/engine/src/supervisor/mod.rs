@@ -22,7 +22,7 @@ mod standstill;
 mod streams;
 mod update;
 
-use std::{fs::File, path::Path, sync::Arc, time::Duration};
+use std::{fs::File, path::Path, sync::Arc, thread::JoinHandle, time::Duration};
 
 use interprocess::local_socket::Listener;
 use jiff::Timestamp;
@@ -62,12 +62,14 @@ pub fn supervise(
     if let Ok(backend) = crate::backend(backends, backend) {
         backend.warm_up();
     }
-    let Ok(Some(Request::Start(attach))) = protocol::read(&mut input) else {
+    let (attach, bound) = match protocol::read(&mut input) {
+        Ok(Some(Request::Start(attach))) => (attach, false),
+        Ok(Some(Request::StartBound(attach))) => (attach, true),
         // It has given up, was killed, or is no starter.
-        return abandon(root, id);
+        _ => return abandon(root, id),
     };
     let outcome = Supervisor::prepare(root, id, backends)
-        .and_then(|supervisor| supervisor.run(&input, &starter, attach));
+        .and_then(|supervisor| supervisor.run(&input, &starter, attach, bound));
     if let Err(error) = &outcome {
         // A starter that is gone needs no answer.
         let _ = starter.send(&Reply::Failed(Failure::from(error)));
@@ -113,16 +115,16 @@ impl Supervisor {
     }
 
     /// From the listening socket to the last word.
-    fn run(mut self, input: &File, starter: &Peer, attach: Attach) -> Result<()> {
+    fn run(mut self, input: &File, starter: &Peer, attach: Attach, bound: bool) -> Result<()> {
         let guest = match self.start(attach) {
-            Ok(started) => started.serve(input, starter, attach),
+            Ok(started) => started.serve(input, starter, attach, bound),
             Err(error) => Err(error),
         };
         match guest {
-            Ok(Serving { guest, outputs, accepting }) => {
+            Ok(Serving { guest, outputs, accepting, bond }) => {
                 let copied = outputs.copy(|stream, bytes| guest.output(stream, bytes));
                 let exit = guest.wait();
-                self.finish(&guest, accepting.close(), copied, exit)
+                self.finish(&guest, accepting.close(), copied, exit, bond)
             }
             Err(error) => Err(self.give_up(error)),
         }
@@ -222,6 +224,7 @@ impl Supervisor {
         socket: Closing,
         copied: Result<()>,
         exit: Result<Exit, silo_isolation::Error>,
+        bond: Option<JoinHandle<()>>,
     ) -> Result<()> {
         let mut errors: Vec<String> = copied.err().iter().map(ToString::to_string).collect();
         let exit = exit.unwrap_or_else(|error| {
@@ -242,6 +245,11 @@ impl Supervisor {
             error: (!errors.is_empty()).then(|| errors.join("; ")),
             ..State::default()
         };
+        if let Some(bond) = bond {
+            // Its files are its starter's to look at until that lets go of it.
+            guest.tell_end(exit.clone());
+            let _ = bond.join();
+        }
         let written = self.endpoint.remove().and_then(|()| {
             if self.container.auto_remove && !guest.is_kept() {
                 self.containers.remove(&self.container, self.lock)
@@ -270,11 +278,13 @@ struct Serving {
     guest: Arc<Guest>,
     outputs: Outputs,
     accepting: Accepting,
+    /// Ends with the starter, where the container does.
+    bond: Option<JoinHandle<()>>,
 }
 
 impl Started {
     /// Starts the threads that serve it. On failure the guest is ended and put away.
-    fn serve(self, input: &File, starter: &Peer, attach: Attach) -> Result<Serving> {
+    fn serve(self, input: &File, starter: &Peer, attach: Attach, bound: bool) -> Result<Serving> {
         let guest = Arc::new(self.guest);
         guest.set_stdin(self.streams.input);
         // Before the first output. A starter that is gone is no reason to end a guest.
@@ -288,10 +298,13 @@ impl Started {
             if attach.stdin {
                 connections::read_starter(&guest, input, starter)?;
             }
-            Ok(accepting)
+            let bond = bound.then(|| connections::watch_starter(&guest, input)).transpose()?;
+            Ok((accepting, bond))
         };
         match serve() {
-            Ok(accepting) => Ok(Serving { guest, outputs: self.streams.outputs, accepting }),
+            Ok((accepting, bond)) => {
+                Ok(Serving { guest, outputs: self.streams.outputs, accepting, bond })
+            }
             Err(error) => {
                 // The first failure is the one to tell.
                 let _ = guest.put_away(None);
