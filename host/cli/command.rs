@@ -59,6 +59,7 @@ enum Verb {
     Diff(verbs::diff::Diff),
     Commit(verbs::commit::Commit),
     Export(verbs::export::Export),
+    Build(verbs::build::Build),
     Pull(verbs::pull::Pull),
     Push(verbs::push::Push),
     Login(verbs::login::Login),
@@ -126,6 +127,7 @@ enum Container {
 
 #[derive(Debug, Subcommand)]
 enum Image {
+    Build(verbs::build::Build),
     #[command(visible_alias = "list")]
     Ls(verbs::images::Images),
     Pull(verbs::pull::Pull),
@@ -230,6 +232,7 @@ impl Verb {
             Self::Diff(verb) => plainly(verb.run(context)),
             Self::Commit(verb) => plainly(verb.run(context)),
             Self::Export(verb) => plainly(verb.run(context)),
+            Self::Build(verb) => plainly(verb.run(context)),
             Self::Pull(verb) => plainly(verb.run(context)),
             Self::Push(verb) => plainly(verb.run(context)),
             Self::Login(verb) => plainly(verb.run(context)),
@@ -299,6 +302,7 @@ impl Image {
             Self::Tree(verb) => return plainly(verb.run(context)),
             Self::Squash(verb) => return plainly(verb.run(context)),
             Self::Prune(verb) => return plainly(verb.run(context)),
+            Self::Build(verb) => Verb::Build(verb),
             Self::Ls(verb) => Verb::Images(verb),
             Self::Pull(verb) => Verb::Pull(verb),
             Self::Push(verb) => Verb::Push(verb),

@@ -191,6 +191,13 @@ impl From<silo_registry::Error> for Failure {
     }
 }
 
+impl From<silo_builder::Error> for Failure {
+    fn from(error: silo_builder::Error) -> Self {
+        let hint = error.hint();
+        Self { error: Box::new(error), hint, code: ENGINE_FAILED }
+    }
+}
+
 impl From<TemplateError> for Failure {
     fn from(error: TemplateError) -> Self {
         Self { error: Box::new(error), hint: None, code: ENGINE_FAILED }

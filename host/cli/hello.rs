@@ -1,8 +1,6 @@
 //! The image that this program carries inside it.
 
-use silo_layers::{Reference, Source, Store};
-
-use crate::failure::Result;
+use silo_layers::{Reference, Result, Source, Store};
 
 /// An OCI archive, made by `examples/hello/image.rs`.
 const ARCHIVE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hello.tar"));

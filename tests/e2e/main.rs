@@ -10,6 +10,7 @@ mod support;
 
 mod attached;
 mod bad_input;
+mod builds;
 mod changes;
 mod copies;
 mod crash;

@@ -98,7 +98,10 @@ impl Inspect {
         }
         let store = context.store()?;
         match store.resolve(name, &[]) {
-            Ok(found) => Ok(image::describe(&found, &store.images()?)),
+            Ok(found) => {
+                let config = store.config_document(&found)?;
+                Ok(image::describe(&found, &config, &store.images()?))
+            }
             Err(silo_layers::Error::NoSuchImage(_) | silo_layers::Error::Reference(_))
                 if self.kind.is_none() =>
             {

@@ -1,6 +1,7 @@
 //! One file per verb: its options, and what it does.
 
 pub(crate) mod attach;
+pub(crate) mod build;
 pub(crate) mod commit;
 pub(crate) mod completion;
 pub(crate) mod cp;

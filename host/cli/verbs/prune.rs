@@ -38,7 +38,7 @@ pub(crate) struct PruneImages {
     consent: Consent,
 }
 
-/// Remove the containers that don't run, then images that no container uses
+/// Remove the containers that don't run, images that no container uses, and what builds keep
 #[derive(Debug, Args)]
 pub(crate) struct PruneSystem {
     /// Also images with names
@@ -92,10 +92,11 @@ impl PruneImages {
 
 impl PruneSystem {
     pub(crate) fn run(self, context: &Context) -> Result<ExitCode> {
-        let what = format!("all containers that don't run, and {}", images_of(self.all));
+        let images_of = images_of(self.all);
+        let what = format!("all containers that don't run, {images_of}, and what builds keep");
         if self.consent.asked(&what)? {
             let engine = context.engine()?;
-            let freed = containers(&engine)? + images(&engine, self.all)?;
+            let freed = containers(&engine)? + images(&engine, self.all)? + builds(&engine)?;
             total(freed)?;
         }
         Ok(ExitCode::SUCCESS)
@@ -127,6 +128,15 @@ fn images(engine: &Engine, all: bool) -> Result<u64> {
         output::print(&format!("Deleted Images:\n{lines}\n"))?;
     }
     Ok(removed.freed)
+}
+
+/// Forgets what builds would take again.
+fn builds(engine: &Engine) -> Result<u64> {
+    let (steps, freed) = engine.store().prune_steps()?;
+    if steps > 0 {
+        output::print(&format!("Deleted build cache: {steps} steps\n\n"))?;
+    }
+    Ok(freed)
 }
 
 fn total(freed: u64) -> Result<()> {

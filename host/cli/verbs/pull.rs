@@ -15,7 +15,7 @@ use crate::{
     values,
 };
 
-const WORDS: Words = Words { sent: "pulled", known: "here already" };
+pub(crate) const WORDS: Words = Words { sent: "pulled", known: "here already" };
 
 /// Fetch an image from a registry
 ///

@@ -85,6 +85,7 @@ impl Df {
                 containers.reclaimable,
             ),
             share("Cache", store.cache, 0),
+            share("Build Cache", store.builds, 0),
         ];
         output::print(&format::list(self.format.as_deref(), &COLUMNS, &items)?)?;
         Ok(ExitCode::SUCCESS)
@@ -110,12 +111,13 @@ fn verbose(engine: &Engine) -> Result<String> {
         })
     };
     let containers: Vec<Value> = containers.iter().map(container).collect();
-    let cache = engine.store().usage()?.cache.size;
+    let usage = engine.store().usage()?;
     Ok(format!(
-        "Images space usage:\n\n{}\nContainers space usage:\n\n{}\nCache usage: {}\n",
+        "Images space usage:\n\n{}\nContainers space usage:\n\n{}\nCache usage: {}\n\nBuild cache usage: {}\n",
         format::list(None, &IMAGE_COLUMNS, &images)?,
         format::list(None, &CONTAINER_COLUMNS, &containers)?,
-        format::size(cache)
+        format::size(usage.cache.size),
+        format::size(usage.builds.size)
     ))
 }
 

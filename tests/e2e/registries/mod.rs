@@ -18,7 +18,7 @@ use crate::support::{
     layout::{File, Layer},
 };
 use proxy::Proxy;
-use server::Server;
+pub(crate) use server::Server;
 
 /// A layer of one file of bytes that do not compress, each `seed` others.
 fn noise(layout: &Layout, path: &str, length: usize, seed: u32) -> Layer {

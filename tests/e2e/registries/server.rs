@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::support::host::{self, leave_out};
 
 /// A registry on a port of its own, which ends when this is dropped.
-pub(super) struct Server {
+pub(crate) struct Server {
     process: Child,
     address: String,
     directory: TempDir,
@@ -21,21 +21,21 @@ pub(super) struct Server {
 
 /// What is asked of whoever comes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Demands {
+pub(crate) struct Demands {
     /// A name and a password: `me` and `secret`.
-    pub(super) password: bool,
-    pub(super) tls: bool,
+    pub(crate) password: bool,
+    pub(crate) tls: bool,
 }
 
 impl Server {
     /// One that takes anybody, or `None` where there is no docker-registry, and the test is left out.
     #[track_caller]
-    pub(super) fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         Self::demanding(Demands::default())
     }
 
     #[track_caller]
-    pub(super) fn demanding(demands: Demands) -> Option<Self> {
+    pub(crate) fn demanding(demands: Demands) -> Option<Self> {
         let Ok(found) = Command::new("docker-registry").arg("--version").output() else {
             leave_out("there is no docker-registry; .ci/setup installs it");
             return None;
@@ -69,27 +69,27 @@ impl Server {
     }
 
     /// `127.0.0.1:PORT`
-    pub(super) fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
     /// The name of an image there.
-    pub(super) fn name(&self, image: &str) -> String {
+    pub(crate) fn name(&self, image: &str) -> String {
         format!("{}/{image}", self.address)
     }
 
     /// The same for skopeo.
-    pub(super) fn docker(&self, image: &str) -> String {
+    pub(crate) fn docker(&self, image: &str) -> String {
         format!("docker://{}/{image}", self.address)
     }
 
     /// Its certificate.
-    pub(super) fn certificate(&self) -> PathBuf {
+    pub(crate) fn certificate(&self) -> PathBuf {
         self.directory.path().join("certificate.pem")
     }
 
     /// Where it keeps its blobs.
-    pub(super) fn blob_path(&self, digest: &str) -> PathBuf {
+    pub(crate) fn blob_path(&self, digest: &str) -> PathBuf {
         let hex = digest.strip_prefix("sha256:").expect("a digest");
         let blobs = self.directory.path().join("data/docker/registry/v2/blobs/sha256");
         blobs.join(&hex[..2]).join(hex).join("data")

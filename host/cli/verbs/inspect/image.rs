@@ -3,9 +3,8 @@
 use serde_json::{Value, json};
 use silo_layers::{Image, ImageSummary};
 
-/// The image; `all` are those of the store, with the names.
-pub(super) fn describe(image: &Image, all: &[ImageSummary]) -> Value {
-    let config = serde_json::to_value(&image.config).unwrap_or_default();
+/// The image with its config as it stands; `all` are those of the store, with the names.
+pub(super) fn describe(image: &Image, config: &Value, all: &[ImageSummary]) -> Value {
     let of = |known: &&ImageSummary| known.digest == image.digest || known.id == image.id;
     // An image within an index is known by the index's names.
     let summary = all.iter().find(of).or_else(|| {
