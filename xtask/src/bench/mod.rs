@@ -3,6 +3,7 @@
 //! Contenders take turns, so that what disturbs the machine disturbs all of them, and are
 //! compared by the ratio of their medians.
 
+pub(crate) mod build;
 pub(crate) mod commit;
 mod disk;
 pub(crate) mod files;

@@ -87,6 +87,29 @@ impl Client {
         Ok(Contender::new("docker commit, the large image", commit).served())
     }
 
+    /// Loads an archive of one image, and gives that another name.
+    pub(crate) fn load_as(&self, archive: &Path, name: &str) -> Result<()> {
+        let said = done(self.command(&["load", "--quiet", "--input"]).arg(archive))?;
+        let loaded = said.rsplit(' ').next().unwrap_or_default();
+        done(&mut self.command(&["tag", loaded, name])).map(drop)
+    }
+
+    /// `docker build` of a directory, by the builder that is in the daemon.
+    pub(crate) fn build(
+        &self,
+        context: &Path,
+        before: impl Fn() -> Result<()> + 'static,
+    ) -> Contender {
+        let (client, context) = (self.clone(), context.to_owned());
+        let build = move || {
+            let mut build =
+                client.command(&["build", "--quiet", "--network", "none", "--tag", "app"]);
+            build.env("DOCKER_BUILDKIT", "0").arg(&context);
+            build
+        };
+        Contender::new("docker build", build).between(before, || Ok(())).served()
+    }
+
     /// Removes all images.
     pub(crate) fn clear(&self) -> Result<()> {
         done(&mut self.command(&["image", "prune", "--all", "--force"])).map(drop)
