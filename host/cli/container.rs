@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 use silo_engine::{CreateOptions, Engine, options};
-use silo_isolation::{Limits, Mount, Network, Signal};
+use silo_isolation::{Destination, Limits, Mount, Network, NetworkAccess, Signal};
 use silo_layers::{Platform, Reference};
 use silo_registry::Selection;
 
@@ -16,7 +16,8 @@ use crate::{
     output,
     registries::RegistryArgs,
     security::SecurityArgs,
-    values, verbs,
+    values::{self, Publications},
+    verbs,
 };
 
 /// When to fetch an image.
@@ -86,6 +87,15 @@ pub(crate) struct ContainerArgs {
     /// What of the network the program sees
     #[arg(long, visible_alias = "net", default_value = "none", value_parser = values::network, value_name = "none|host")]
     network: Network,
+    /// Offer a port of the program's on the host (WebAssembly)
+    #[arg(short, long, value_parser = values::publications, value_name = "[[ADDRESS:]PORT:]PORT[/tcp|udp]")]
+    publish: Vec<Publications>,
+    /// Let the program connect and send to HOST: an address, a CIDR block, a name, *.NAME or * (WebAssembly)
+    #[arg(long, value_name = "HOST[:PORT[-PORT]][/tcp|udp]")]
+    allow_net: Vec<Destination>,
+    /// Give the program the exports of another component of the image as imports (WebAssembly)
+    #[arg(long, value_name = "COMPONENT")]
+    plug: Vec<String>,
     #[command(flatten)]
     security: SecurityArgs,
     /// Take the image for this platform, for example linux/amd64 or wasi/wasm
@@ -170,6 +180,11 @@ impl ContainerArgs {
             mounts: self.mounts()?,
             readonly: self.read_only,
             network: self.network,
+            access: NetworkAccess {
+                published: self.publish.iter().flat_map(|ports| ports.0.clone()).collect(),
+                allowed: self.allow_net.clone(),
+            },
+            components: self.plug.clone(),
             limits: Limits { timeout: self.timeout, ..self.resources.limits(self.limits.limits()) },
             sysctls: self.resources.sysctls(),
             init: self.init,

@@ -9,8 +9,8 @@ use crate::failure::{ENGINE_FAILED, Failure};
 /// Options that Docker has and this program has not, and what there is instead.
 const NOT_YET: [(&[&str], &str); 6] = [
     (
-        &["-p", "--publish", "-P", "--publish-all", "--expose"],
-        "silo does not publish ports yet; with `--network host` the program listens on the host's",
+        &["-P", "--publish-all", "--expose"],
+        "silo publishes those ports of WebAssembly programs that -p names, such as -p 8080:80",
     ),
     (&["--mount"], "silo has -v and --tmpfs for mounts"),
     (&["--restart"], "silo does not restart containers yet"),

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use silo_isolation::{Ceiling, Device, DeviceAccess, Network};
+use silo_isolation::{Ceiling, Device, DeviceAccess, Network, Publication};
 use silo_layers::Platform;
 
 use crate::format;
@@ -142,6 +142,15 @@ pub(crate) fn network(text: &str) -> Result<Network, String> {
         "host" => Ok(Network::Host),
         _ => Err("expected none or host; others come later".to_owned()),
     }
+}
+
+/// What one `-p` publishes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Publications(pub(crate) Vec<Publication>);
+
+/// `--publish`.
+pub(crate) fn publications(text: &str) -> Result<Publications, String> {
+    Publication::parse(text).map(Publications).map_err(|error| error.to_string())
 }
 
 /// `--platform`: `OS/ARCH[/VARIANT]`, or an operating system alone with its usual architecture.

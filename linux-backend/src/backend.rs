@@ -218,6 +218,7 @@ fn admit(bundle: &Bundle, privileged: bool) -> Vec<Refusal> {
     if bundle.security.isolation == Isolation::Strict && bundle.network != Network::None {
         refusals.push(Refusal::new("--network", "the isolation `strict` has none"));
     }
+    refusals.extend(admit_network(bundle));
     refusals.extend(admit_users(bundle, privileged));
     for mount in &bundle.mounts {
         if is_root(&mount.destination) {
@@ -234,6 +235,23 @@ fn admit(bundle: &Bundle, privileged: bool) -> Vec<Refusal> {
     refusals.extend(admit_devices(&bundle.security, privileged));
     refusals.extend(resources::refusals(bundle, privileged));
     refusals
+}
+
+/// What is for WebAssembly programs only.
+fn admit_network(bundle: &Bundle) -> Vec<Refusal> {
+    const NO_PORTS: &str = "silo does not publish ports of Linux programs yet; with `--network host` the \
+        program listens on the host's";
+    const NO_LIST: &str = "Linux programs make their own system calls, which silo does not hold to a list of \
+        peers; WebAssembly programs it does";
+    [
+        (!bundle.access.published.is_empty(), "-p", NO_PORTS),
+        (!bundle.access.allowed.is_empty(), "--allow-net", NO_LIST),
+        (!bundle.components.is_empty(), "--plug", "it is for WebAssembly components"),
+    ]
+    .into_iter()
+    .filter(|(is_asked, ..)| *is_asked)
+    .map(|(_, what, why)| Refusal::new(what, why))
+    .collect()
 }
 
 fn admit_devices(security: &Security, privileged: bool) -> Vec<Refusal> {

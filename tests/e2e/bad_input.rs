@@ -148,7 +148,6 @@ fn programs_that_cannot_run_are_told() {
         .run(&["run", "--platform", "linux/s390x", "foreign"])
         .run(&["run", "--platform", "wasi/wasm", "app"])
         .run(&["run", "--platform", "wasi/wasm", "-u", "1", "hello"])
-        .run(&["run", "--platform", "wasi/wasm", "--network", "host", "hello"])
         .assert("programs_that_cannot_run");
 }
 

@@ -21,6 +21,7 @@ mod isolation_wasi;
 mod isolations;
 mod limits;
 mod linux_images;
+mod network_wasi;
 mod other_systems;
 mod parallel;
 mod pauses;

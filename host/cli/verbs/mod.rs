@@ -23,6 +23,7 @@ pub(crate) mod logs;
 pub(crate) mod man;
 pub(crate) mod manifest;
 pub(crate) mod pause;
+pub(crate) mod port;
 pub(crate) mod prune;
 pub(crate) mod ps;
 pub(crate) mod pull;

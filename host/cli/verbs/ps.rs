@@ -14,13 +14,14 @@ use crate::{
     output,
 };
 
-/// Docker's columns, without that of ports.
-const COLUMNS: [Column; 6] = [
+/// Docker's columns.
+const COLUMNS: [Column; 7] = [
     ("CONTAINER ID", "ID"),
     ("IMAGE", "Image"),
     ("COMMAND", "Command"),
     ("CREATED", "RunningFor"),
     ("STATUS", "Status"),
+    ("PORTS", "Ports"),
     ("NAMES", "Names"),
 ];
 /// How much of a command is shown, in characters, as in Docker.
@@ -118,7 +119,7 @@ impl Ps {
             "Networks": serde_json::to_value(container.bundle.network).unwrap_or_default(),
             "Platform": container.image.platform.to_string(),
             "Backend": container.backend,
-            "Ports": "",
+            "Ports": state.ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
             "Labels": "",
         })
     }

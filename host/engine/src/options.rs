@@ -6,7 +6,9 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use silo_isolation::{Limits, Mount, MountKind, Network, Security, Signal, TerminalSize};
+use silo_isolation::{
+    Limits, Mount, MountKind, Network, NetworkAccess, Security, Signal, TerminalSize,
+};
 use silo_layers::Platform;
 
 use crate::{Error, Result};
@@ -42,6 +44,11 @@ pub struct CreateOptions {
     pub readonly: bool,
     /// `--network`.
     pub network: Network,
+    /// `--publish` and `--allow-net`.
+    pub access: NetworkAccess,
+    /// `--plug`: components in the image whose exports the program imports; by default those that the
+    /// image's label [`PLUG_LABEL`] names.
+    pub components: Vec<String>,
     /// `--memory`, `--cpus` and their like, `--timeout`. Without a limit of processes,
     /// [`DEFAULT_PIDS_LIMIT`] holds.
     pub limits: Limits,
@@ -60,6 +67,10 @@ pub struct CreateOptions {
     /// `--stop-signal`; else the image's `StopSignal`, else TERM.
     pub stop_signal: Option<Signal>,
 }
+
+/// The label by which an image names the components that its program is composed with, their paths
+/// separated by commas.
+pub const PLUG_LABEL: &str = "silo.wasm.plug";
 
 /// The most processes and threads in a container for which nothing else was asked: far above
 /// what a server needs, far below what a fork bomb needs.

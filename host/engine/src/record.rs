@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use silo_isolation::{Bundle, Exit, Signal};
+use silo_isolation::{Bundle, Exit, Publication, Signal};
 use silo_layers::{Digest, Platform};
 
 /// What a container is: written at its creation as `config.json`, and again only by `rename` and `update`.
@@ -120,6 +120,9 @@ pub struct State {
     pub exit_code: Option<u8>,
     /// Why it could not be started, or what befell its supervisor.
     pub error: Option<String>,
+    /// The ports of the host that lead to it while it runs.
+    #[serde(default)]
+    pub ports: Vec<Publication>,
 }
 
 impl State {

@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use silo_layers::{Platform, copy::GuestFiles};
 
-use crate::{Bundle, Exit, Limits, Process, Refusal, Result, Signal};
+use crate::{Bundle, Exit, Limits, Process, Publication, Refusal, Result, Signal};
 
 /// Turns bundles into sandboxes. Stateless: what must outlast a call lives in the sandbox, or
 /// in [`Bundle::state_dir`].
@@ -90,6 +90,12 @@ pub trait Sandbox: Send + Sync {
 
     /// Waits for the guest to end. Every call after that returns the same.
     fn wait(&self) -> Result<Exit>;
+
+    /// The ports of the host that lead to the guest, with those numbers that were left open in the
+    /// bundle. The same from `create` on.
+    fn ports(&self) -> Vec<Publication> {
+        Vec::new()
+    }
 
     /// What the guest uses now.
     fn stats(&self) -> Result<Stats>;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use serde::{Deserialize, Serialize};
 use silo_layers::{Platform, Snapshot};
 
-use crate::{Limits, Security};
+use crate::{Limits, Network, NetworkAccess, Security};
 
 /// Everything that one container is. Validated by whoever makes it: paths inside the guest
 /// are absolute and contain no `.` or `..`, no string holds a NUL, `process.args` is not empty.
@@ -25,6 +25,12 @@ pub struct Bundle {
     pub mounts: Vec<Mount>,
     /// What of the network the guest sees.
     pub network: Network,
+    /// What it may use beyond that, or is held to.
+    #[serde(default)]
+    pub access: NetworkAccess,
+    /// Components in the guest's files whose exports become what the program imports, by paths inside.
+    #[serde(default)]
+    pub components: Vec<String>,
     /// What the guest may use up.
     pub limits: Limits,
     /// How it is kept apart, beyond the backend's defaults.
@@ -108,15 +114,4 @@ pub enum MountKind {
         /// Permission bits of its root, 0o1777 by default.
         mode: Option<u32>,
     },
-}
-
-/// What of the network a guest sees.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Network {
-    /// Nothing but its own loopback interface.
-    #[default]
-    None,
-    /// The host's network, as the host has it.
-    Host,
 }

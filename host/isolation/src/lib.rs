@@ -40,6 +40,7 @@ mod exit;
 #[cfg(feature = "conformance")]
 pub mod fake;
 mod limits;
+mod network;
 mod security;
 mod signal;
 mod ulimit;
@@ -48,11 +49,14 @@ pub use backend::{
     Adjust, Barrier, Exec, ExecProcess, IsolationBackend, LiveFiles, Pause, Processes, Sandbox,
     Stats, Stdio, Terminal, TerminalSize,
 };
-pub use bundle::{Bundle, Mount, MountKind, Network, Process, Root, User};
+pub use bundle::{Bundle, Mount, MountKind, Process, Root, User};
 pub use device::{Device, DeviceAccess, DeviceKind, DeviceRule, InvalidDevice};
 pub use error::{Error, Refusal, Result};
 pub use exit::{Exit, ExitStatus};
 pub use limits::{Ceiling, DeviceRate, InvalidSet, Limits, NumberSet, Throttle};
+pub use network::{
+    Destination, InvalidNetwork, Network, NetworkAccess, Peer, Ports, Protocol, Publication,
+};
 pub use security::{AppArmor, Isolation, Seccomp, Security, Users};
 pub use signal::{InvalidSignal, Signal};
 pub use ulimit::{InvalidUlimit, Resource, Ulimit};

@@ -1,6 +1,6 @@
 //! What this backend cannot honour.
 
-use silo_isolation::{AppArmor, Bundle, Isolation, Limits, Network, Refusal, Seccomp, Users};
+use silo_isolation::{AppArmor, Bundle, Isolation, Limits, Refusal, Seccomp, Users};
 
 /// Why there is no terminal.
 pub(crate) const NO_TERMINAL: &str = "WebAssembly guests have no terminal";
@@ -23,9 +23,6 @@ pub(crate) fn refusals(bundle: &Bundle) -> Vec<Refusal> {
     }
     if bundle.init {
         refuse("--init", "WebAssembly guests have no processes");
-    }
-    if bundle.network == Network::Host {
-        refuse("--network host", "WebAssembly guests have no network");
     }
     let security = &bundle.security;
     if security.isolation == Isolation::Docker {

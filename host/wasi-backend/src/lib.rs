@@ -2,12 +2,14 @@
 //!
 //! A guest is a core module for WASI 0.1 or a component for WASI 0.2. It sees the image's
 //! files through the union file system, its volumes, its arguments and its environment, and
-//! nothing else of the host: no path of a guest reaches the host's path resolution, and it
-//! has no network.
+//! nothing else of the host: no path of a guest reaches the host's path resolution, and of the network
+//! it has what the bundle names.
 //!
 //! - `vfs`: the guest's tree of files.
 //! - `filesystem`: `wasi:filesystem` over it.
 //! - `compile`: from a module's bytes to machine code, and its cache.
+//! - `network`: the ports that it offers and whom it may reach; `wasi:sockets` by these rules.
+//! - `http`: components that answer requests, and requests that guests make.
 //! - `guest`: what a guest has in its store: streams, limits, time.
 //! - `interface`: what a program imports and exports.
 //! - `sandbox`: one guest's life; `resident`: a guest in a process that is a Linux container's.
@@ -16,7 +18,9 @@ mod admit;
 mod compile;
 mod filesystem;
 mod guest;
+mod http;
 mod interface;
+mod network;
 mod resident;
 mod sandbox;
 #[cfg(test)]

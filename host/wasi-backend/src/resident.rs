@@ -9,19 +9,19 @@ use std::{
 
 use silo_isolation::{Error, Exit, Process, Result};
 use wasmtime::Engine;
-use wasmtime_wasi::p2::bindings::CommandPre;
 
 use crate::{
     WasiBackend,
     guest::{Control, Guest, Memory, Pipes, Usage},
-    sandbox::{Prepared, link, run},
+    network::Net,
+    sandbox::{Prepared, Program, link, run},
     vfs::{Vfs, Volume},
 };
 
 /// A program that is compiled and waits to be run in this process or a copy of it.
 pub struct Resident {
     engine: Engine,
-    program: CommandPre<Guest>,
+    program: Program,
 }
 
 /// Where the standard streams of a [`Resident`] lead.
@@ -52,7 +52,7 @@ impl WasiBackend {
             ),
         })?;
         let engine = compiler.engine().clone();
-        Ok(Resident { program: link(&engine, &component, name)?, engine })
+        Ok(Resident { program: link(&engine, &component, name, false)?, engine })
     }
 }
 
@@ -67,7 +67,7 @@ impl Resident {
         let (control, usage) = (Arc::<Control>::default(), Arc::<Usage>::default());
         let memory = Memory::new(None, &usage);
         let pipes = Pipes { stdin: Some(stdin), stdout, stderr };
-        let guest = Guest::new(process, vfs, pipes, memory, &control);
+        let guest = Guest::new(process, vfs, pipes, memory, Net::none(), false, &control);
         let prepared = Prepared { program: self.program.clone(), guest, nano_cpus: None };
         Ok(run::run(prepared, &self.engine, &control, &usage))
     }

@@ -10,15 +10,19 @@ use std::{
 };
 
 use silo_isolation::{
-    Bundle, Error, Exit, ExitStatus, LiveFiles, Pause, Result, Sandbox, Signal, Stats,
+    Bundle, Error, Exit, ExitStatus, LiveFiles, Pause, Protocol, Publication, Result, Sandbox,
+    Signal, Stats,
 };
 use silo_layers::copy::GuestFiles;
 use wasmtime::{Engine, component::Component};
 use wasmtime_wasi::p2::bindings::CommandPre;
+use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
 use crate::{
-    compile::{Compiler, step},
+    compile::{Compiler, step, was_module},
     guest::{self, Control, Guest, Memory, Pipes, Usage},
+    http,
+    network::{Grant, Net},
     vfs::{self, Vfs},
 };
 
@@ -29,7 +33,10 @@ const GRACE: Duration = Duration::from_millis(100);
 const MEASURE: Duration = Duration::from_millis(5);
 
 /// Why a component cannot be started.
-const NO_COMMAND: &str = "it exports no wasi:cli/run, which is what starts a program";
+const NO_COMMAND: &str =
+    "it exports neither wasi:cli/run, which starts a program, nor wasi:http/incoming-handler";
+/// What a component exports that answers requests.
+const HANDLER: &str = "wasi:http/incoming-handler@0.2";
 
 /// A guest in this process.
 struct WasiSandbox {
@@ -38,6 +45,7 @@ struct WasiSandbox {
     usage: Arc<Usage>,
     /// What the guest sees, which it and who copies share.
     vfs: Arc<Vfs>,
+    ports: Vec<Publication>,
     life: Arc<Life>,
 }
 
@@ -56,9 +64,18 @@ enum Phase {
 
 /// All that a guest needs to start.
 pub(crate) struct Prepared {
-    pub(crate) program: CommandPre<Guest>,
+    pub(crate) program: Program,
     pub(crate) guest: Guest,
     pub(crate) nano_cpus: Option<u64>,
+}
+
+/// A program whose imports are there.
+#[derive(Clone)]
+pub(crate) enum Program {
+    /// One that runs and ends.
+    Command(CommandPre<Guest>),
+    /// One that answers requests.
+    Service(ProxyPre<Guest>),
 }
 
 /// Compiles the program and puts the guest's world together.
@@ -69,22 +86,40 @@ pub(crate) fn create(
 ) -> Result<Box<dyn Sandbox>> {
     let vfs = Arc::new(vfs::assemble(bundle)?);
     let name = &bundle.process.args[0];
-    let program = program::find(&vfs, &bundle.process)?;
-    let component = compiler.component(name, program.key.as_ref(), || program.read(&vfs))?;
-    let engine = compiler.engine();
-    let pre = link(engine, &component, name)?;
+    let program = program::find_composed(&vfs, &bundle.process, &bundle.components)?;
+    let mut component = compiler.component(name, program.key.as_ref(), || program.read(&vfs))?;
+    if is_service(&component) {
+        let read = || program.read(&vfs);
+        component = compiler.for_many(name, program.key.as_ref(), component, read)?;
+    }
+    let engine = component.engine();
+    let net = Net::new(bundle, Grant::open(bundle)?);
+    let listens = net.offers(Protocol::Tcp) && was_module(engine, &component);
+    let pre = link(engine, &component, name, listens)?;
+    if matches!(pre, Program::Service(_)) {
+        http::check(name, &net)?;
+    }
+    let ports = net.publications();
     let control = Arc::<Control>::default();
     let usage = Arc::<Usage>::default();
     let memory = Memory::new(bundle.limits.memory, &usage);
     let prepared = Prepared {
         program: pre,
-        guest: Guest::new(&bundle.process, Arc::clone(&vfs), pipes, memory, &control),
+        guest: Guest::new(
+            &bundle.process,
+            Arc::clone(&vfs),
+            pipes,
+            memory,
+            Arc::clone(&net),
+            listens,
+            &control,
+        ),
         nano_cpus: bundle.limits.processor_time(),
     };
     let life =
         Life { phase: Mutex::new(Phase::Created(Box::new(prepared))), changed: Condvar::new() };
     let (engine, life) = (engine.clone(), Arc::new(life));
-    Ok(Box::new(WasiSandbox { engine, control, usage, vfs, life }))
+    Ok(Box::new(WasiSandbox { engine, control, usage, vfs, ports, life }))
 }
 
 /// Gives a component what it imports.
@@ -92,12 +127,24 @@ pub(crate) fn link(
     engine: &Engine,
     component: &Component,
     name: &str,
-) -> Result<CommandPre<Guest>> {
-    let linker = guest::linker(engine, component).map_err(step("offer WASI"))?;
+    listens: bool,
+) -> Result<Program> {
+    let linker = guest::linker(engine, component, listens).map_err(step("offer WASI"))?;
     let not_runnable = |reason| Error::ProgramNotRunnable { program: name.to_owned(), reason };
     let pre =
         linker.instantiate_pre(component).map_err(|error| not_runnable(format!("{error:#}")))?;
-    CommandPre::new(pre).map_err(|_| not_runnable(NO_COMMAND.to_owned()))
+    let program = if is_service(component) {
+        ProxyPre::new(pre).map(Program::Service)
+    } else {
+        CommandPre::new(pre).map(Program::Command)
+    };
+    program.map_err(|_| not_runnable(NO_COMMAND.to_owned()))
+}
+
+/// Whether a component answers requests.
+fn is_service(component: &Component) -> bool {
+    let kind = component.component_type();
+    kind.exports(component.engine()).any(|(name, _)| name.starts_with(HANDLER))
 }
 
 impl Life {
@@ -194,6 +241,10 @@ impl Sandbox for WasiSandbox {
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
+        let is_request = is_fatal(signal) && signal != Signal::KILL;
+        if is_request && self.control.ask_to_end() {
+            return Ok(());
+        }
         if is_fatal(signal) {
             self.end(signal);
         }
@@ -225,6 +276,10 @@ impl Sandbox for WasiSandbox {
                 }
             };
         }
+    }
+
+    fn ports(&self) -> Vec<Publication> {
+        self.ports.clone()
     }
 
     fn stats(&self) -> Result<Stats> {

@@ -16,6 +16,8 @@ fn bundle() -> Bundle {
         hostname: "c0ffee".to_owned(),
         mounts: Vec::new(),
         network: Network::None,
+        access: silo_isolation::NetworkAccess::default(),
+        components: Vec::new(),
         limits: Limits::default(),
         security: Security::default(),
         sysctls: std::collections::BTreeMap::new(),

@@ -50,6 +50,8 @@ pub(super) fn bundle() -> Bundle {
             },
         ],
         network: Network::None,
+        access: silo_isolation::NetworkAccess::default(),
+        components: Vec::new(),
         limits: Limits {
             memory: Some(1 << 20),
             nano_cpus: Some(500_000_000),

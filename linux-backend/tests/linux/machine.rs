@@ -124,6 +124,8 @@ impl Machine {
             process: process(args),
             mounts: Vec::new(),
             network: Network::None,
+            access: silo_isolation::NetworkAccess::default(),
+            components: Vec::new(),
             limits: Limits::default(),
             security: Security::default(),
             sysctls: std::collections::BTreeMap::new(),

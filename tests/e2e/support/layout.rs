@@ -28,6 +28,7 @@ pub(crate) struct Layer {
 }
 
 /// One file of a layer.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct File<'a> {
     pub(crate) path: &'a str,
     pub(crate) content: &'a [u8],

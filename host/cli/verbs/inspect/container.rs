@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use silo_engine::{Status, Summary};
 use silo_isolation::{
-    AppArmor, Ceiling, Device, Limits, Mount, MountKind, Network, Seccomp, Security, Throttle,
-    Ulimit, Users,
+    AppArmor, Ceiling, Device, Limits, Mount, MountKind, Network, Publication, Seccomp, Security,
+    Throttle, Ulimit, Users,
 };
 
 /// Docker's time for what has not happened.
@@ -47,7 +47,10 @@ pub(super) fn describe(summary: &Summary, directory: &Path) -> Value {
             "WorkingDir": process.cwd,
             "StopSignal": container.stop_signal.to_string(),
         },
-        "NetworkSettings": { "Networks": { (network(container.bundle.network)): {} } },
+        "NetworkSettings": {
+            "Networks": { (network(container.bundle.network)): {} },
+            "Ports": ports(&summary.state.ports),
+        },
     })
 }
 
@@ -84,6 +87,8 @@ fn host_config(summary: &Summary) -> Value {
     let mut config = json!({
         "Binds": binds.collect::<Vec<_>>(),
         "NetworkMode": network(bundle.network),
+        "PortBindings": ports(&bundle.access.published),
+        "AllowNet": bundle.access.allowed,
         "UsernsMode": userns(security.users),
         "CapAdd": security.add_capabilities,
         "CapDrop": security.drop_capabilities,
@@ -157,6 +162,24 @@ fn mount(mount: &Mount) -> Value {
         MountKind::Tmpfs { .. } => ("tmpfs", String::new()),
     };
     json!({ "Type": kind, "Source": source, "Destination": mount.destination, "RW": !mount.readonly })
+}
+
+/// By the guest's port, as Docker has them; a port that is left open is empty.
+fn ports(publications: &[Publication]) -> Value {
+    let mut ports = serde_json::Map::new();
+    for publication in publications {
+        let host_port = match publication.host_port {
+            0 => String::new(),
+            port => port.to_string(),
+        };
+        let binding = json!({ "HostIp": publication.address, "HostPort": host_port });
+        let name = format!("{}/{}", publication.guest_port, publication.protocol);
+        match ports.entry(name).or_insert_with(|| json!([])) {
+            Value::Array(bindings) => bindings.push(binding),
+            _ => {}
+        }
+    }
+    Value::Object(ports)
 }
 
 fn network(network: Network) -> &'static str {

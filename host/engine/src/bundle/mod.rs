@@ -10,7 +10,9 @@ use silo_layers::{Image, Platform, Snapshot};
 
 pub(crate) use self::users::Accounts;
 pub use self::users::owner;
-use crate::{CreateOptions, Error, ExecOptions, Result, RunConfig, state::short};
+use crate::{
+    CreateOptions, Error, ExecOptions, Result, RunConfig, options::PLUG_LABEL, state::short,
+};
 
 /// Docker's, for Linux images that set none.
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -41,6 +43,8 @@ pub(crate) fn build(
         hostname,
         mounts: options.mounts.iter().map(mount).collect::<Result<_>>()?,
         network: options.network,
+        access: options.access.clone(),
+        components: components(&config, options)?,
         security: security(&options.security)?,
         limits: options.limits.clone(),
         sysctls: options.sysctls.clone(),
@@ -115,6 +119,21 @@ pub(crate) fn run_config(image: &Image, options: &CreateOptions) -> RunConfig {
         user: first(&options.user, config.user()),
         working_dir: first(&options.workdir, config.working_dir()),
     }
+}
+
+/// The components that the program is composed with.
+fn components(config: &Config, options: &CreateOptions) -> Result<Vec<String>> {
+    let path = |path: &String| guest_path("--plug", path);
+    if !options.components.is_empty() {
+        return options.components.iter().map(path).collect();
+    }
+    let label = config.labels().as_ref().and_then(|labels| labels.get(PLUG_LABEL));
+    let paths = label.into_iter().flat_map(|label| label.split(','));
+    paths
+        .map(|path| path.trim())
+        .filter(|path| !path.is_empty())
+        .map(|path| guest_path(PLUG_LABEL, path))
+        .collect()
 }
 
 /// Entrypoint and command as Docker merges them.
@@ -254,6 +273,15 @@ fn validate(bundle: &Bundle) -> Result<()> {
         if !seen.insert(&device.destination) {
             let why = "two devices, or a device and a mount, have the same place";
             return Err(Error::invalid("--device", &device.destination, why));
+        }
+    }
+    bundle.components.iter().try_for_each(|path| no_nul("--plug", path))?;
+    let mut ports = BTreeSet::new();
+    for publication in &bundle.access.published {
+        let host = publication.host();
+        if host.port() != 0 && !ports.insert((host, publication.protocol.name())) {
+            let why = "this port of the host is published twice";
+            return Err(Error::invalid("-p", &publication.to_string(), why));
         }
     }
     for (name, value) in &bundle.sysctls {

@@ -35,6 +35,8 @@ pub(crate) fn container(id: &str, name: &str) -> Container {
             hostname: "h".to_owned(),
             mounts: vec![],
             network: Network::None,
+            access: silo_isolation::NetworkAccess::default(),
+            components: Vec::new(),
             limits: Limits::default(),
             security: Security::default(),
             sysctls: std::collections::BTreeMap::new(),

@@ -176,6 +176,7 @@ impl Supervisor {
         sandbox.start()?;
         self.state.started = Some(now);
         self.state.pid = sandbox.pid();
+        self.state.ports = sandbox.ports();
         self.containers.save_state(&self.container, &self.state)?;
         match streams {
             Some(streams) => Ok(streams),

@@ -77,6 +77,8 @@ impl<'a> Setup<'a> {
             process: self.harness.process(guest),
             mounts: Vec::new(),
             network: Network::None,
+            access: crate::NetworkAccess::default(),
+            components: Vec::new(),
             limits: Limits::default(),
             security: Security::default(),
             sysctls: BTreeMap::new(),

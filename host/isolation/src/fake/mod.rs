@@ -67,6 +67,8 @@ impl IsolationBackend for FakeBackend {
             (bundle.process.terminal, "a terminal", "its guests have only pipes"),
             (bundle.process.user.is_some(), "a user", "its guests have none"),
             (bundle.network == Network::Host, "the host's network", "its guests have no network"),
+            (!bundle.access.is_empty(), "ports and peers", "its guests have no network"),
+            (!bundle.components.is_empty(), "more components", "its guests are functions"),
             (limits.memory.is_some(), "a memory limit", "its guests share one heap"),
             (limits.nano_cpus.is_some(), "a limit of processor time", "its guests are threads"),
             (tmpfs, "a tmpfs", "it keeps no files in memory"),

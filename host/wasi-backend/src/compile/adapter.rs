@@ -5,8 +5,14 @@
 //! so the import is renamed, and `proc_exit` is replaced by a function that hands its argument
 //! on.
 //!
+//! It has no sockets: what asks for them is a trap there. Here connections are accepted by opening a file
+//! in what is open for that when the program starts, are read and written as files, and shut down by
+//! setting their size (`filesystem/sockets.rs` is the other side).
+//!
 //! And it writes 4096 bytes at a time, the most that `blocking-write-and-flush` must take. Silo's
 //! takes more (`guest/writes.rs`), so that number is another.
+
+use std::collections::HashMap;
 
 use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER as PUBLISHED;
 use wasm_encoder::{
@@ -18,7 +24,7 @@ use wasmparser::{
 };
 
 /// Changes whenever what [`adapter`] makes of the same adapter does.
-pub(super) const REVISION: u32 = 2;
+pub(super) const REVISION: u32 = 3;
 
 /// How much the adapter writes at a time as published, in bytes.
 const PUBLISHED_PIECE: i32 = 4096;
@@ -33,6 +39,31 @@ struct Functions {
     proc_exit: u32,
     /// The one that cuts what is written into pieces, counted without the imports.
     write: u32,
+    /// What is exported, by name, with the number of imports, counted with them.
+    exports: HashMap<String, u32>,
+    imported: u32,
+}
+
+impl Functions {
+    /// The body that takes the place of the function `index`, counted without the imports.
+    fn replaced(&self, index: u32) -> Option<Function> {
+        if index == self.proc_exit {
+            return Some(hand_on(self.exit));
+        }
+        let is = |name: &str| self.exports.get(name) == Some(&(index + self.imported));
+        let export = |name: &str| self.exports.get(name).copied();
+        if is("sock_accept") {
+            export("path_open").map(accept)
+        } else if is("sock_recv") {
+            export("fd_read").map(receive)
+        } else if is("sock_send") {
+            export("fd_write").map(send)
+        } else if is("sock_shutdown") {
+            export("fd_filestat_set_size").map(shut_down)
+        } else {
+            None
+        }
+    }
 }
 
 /// The adapter for command programs.
@@ -45,7 +76,7 @@ pub(super) fn adapter() -> Result<Vec<u8>, String> {
 
 fn functions() -> Result<Option<Functions>, BinaryReaderError> {
     let (mut imported, mut exit, mut proc_exit, mut flush) = (0, None, None, None);
-    let mut bodies = Vec::new();
+    let (mut bodies, mut exports) = (Vec::new(), HashMap::new());
     for payload in Parser::new(0).parse_all(PUBLISHED) {
         match payload? {
             Payload::ImportSection(imports) => {
@@ -62,13 +93,14 @@ fn functions() -> Result<Option<Functions>, BinaryReaderError> {
                     }
                 }
             }
-            Payload::ExportSection(exports) => {
-                for export in exports {
+            Payload::ExportSection(section) => {
+                for export in section {
                     let export = export?;
-                    if export.kind == ExternalKind::Func && export.name == "proc_exit" {
-                        proc_exit = export.index.checked_sub(imported);
+                    if export.kind == ExternalKind::Func {
+                        exports.insert(export.name.to_owned(), export.index);
                     }
                 }
+                proc_exit = exports.get("proc_exit").and_then(|index| index.checked_sub(imported));
             }
             Payload::CodeSectionEntry(body) => bodies.push(body),
             _ => {}
@@ -79,7 +111,13 @@ fn functions() -> Result<Option<Functions>, BinaryReaderError> {
         None => None,
     };
     let found = exit.zip(proc_exit).zip(write);
-    Ok(found.map(|((exit, proc_exit), write)| Functions { exit, proc_exit, write }))
+    Ok(found.map(|((exit, proc_exit), write)| Functions {
+        exit,
+        proc_exit,
+        write,
+        exports,
+        imported,
+    }))
 }
 
 /// The function that calls what calls the import `flush`, and knows the size of pieces.
@@ -163,8 +201,8 @@ fn rewrite(functions: &Functions) -> Result<Vec<u8>, Box<dyn std::error::Error>>
             // Its functions follow as payloads of their own.
             Payload::CodeSectionStart { .. } => {}
             Payload::CodeSectionEntry(body) => {
-                if code.len() == functions.proc_exit {
-                    code.function(&hand_on(functions.exit));
+                if let Some(function) = functions.replaced(code.len()) {
+                    code.function(&function);
                 } else if code.len() == functions.write {
                     code.raw(&in_large_pieces(&body)?);
                 } else {
@@ -194,5 +232,51 @@ fn flush(module: &mut Module, code: &mut CodeSection) {
 fn hand_on(exit: u32) -> Function {
     let mut function = Function::new([]);
     function.instructions().local_get(0).i32_const(0xff).i32_and().call(exit).unreachable().end();
+    function
+}
+
+/// As WASI 0.1 numbers them.
+const NOT_SUPPORTED: i32 = 58;
+const NONBLOCK: i32 = 4;
+const READ_AND_WRITE: i64 = 1 << 1 | 1 << 6;
+const PEEK: i32 = 1;
+
+/// `sock_accept(fd, flags, connection)` by `path_open`: the flag not to wait is in the place of the one to
+/// create a file, `excl`, which has the same number.
+fn accept(path_open: u32) -> Function {
+    let mut function = Function::new([]);
+    let mut code = function.instructions();
+    code.local_get(0).i32_const(0).i32_const(0).i32_const(0);
+    code.local_get(1).i32_const(NONBLOCK).i32_and();
+    code.i64_const(READ_AND_WRITE).i64_const(READ_AND_WRITE);
+    code.local_get(1).local_get(2).call(path_open).end();
+    function
+}
+
+/// `sock_recv(fd, buffers, count, flags, received, flags_received)` by `fd_read`.
+fn receive(fd_read: u32) -> Function {
+    let mut function = Function::new([]);
+    let mut code = function.instructions();
+    code.local_get(3).i32_const(PEEK).i32_and();
+    code.if_(wasm_encoder::BlockType::Empty).i32_const(NOT_SUPPORTED).return_().end();
+    code.local_get(5).i32_const(0);
+    code.i32_store16(wasm_encoder::MemArg { offset: 0, align: 1, memory_index: 0 });
+    code.local_get(0).local_get(1).local_get(2).local_get(4).call(fd_read).end();
+    function
+}
+
+/// `sock_send(fd, buffers, count, flags, sent)` by `fd_write`.
+fn send(fd_write: u32) -> Function {
+    let mut function = Function::new([]);
+    let mut code = function.instructions();
+    code.local_get(0).local_get(1).local_get(2).local_get(4).call(fd_write).end();
+    function
+}
+
+/// `sock_shutdown(fd, how)` by `fd_filestat_set_size`.
+fn shut_down(set_size: u32) -> Function {
+    let mut function = Function::new([]);
+    let mut code = function.instructions();
+    code.local_get(0).local_get(1).i64_extend_i32_u().call(set_size).end();
     function
 }

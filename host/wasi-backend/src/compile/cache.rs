@@ -51,6 +51,17 @@ impl Key {
     }
 }
 
+impl Key {
+    /// Names what is composed of the programs that these name, in this order.
+    pub(crate) fn all<'a>(keys: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        for key in keys {
+            hasher.update(key.0.as_bytes());
+        }
+        Self(hasher.finalize())
+    }
+}
+
 impl Cache {
     pub(super) fn new(root: &Path, compatibility: &str) -> Self {
         Self { dir: root.join(compatibility) }

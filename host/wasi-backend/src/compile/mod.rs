@@ -6,8 +6,10 @@
 mod adapter;
 mod bound;
 mod cache;
+mod compose;
 mod format;
 mod load;
+mod mark;
 
 use std::path::Path;
 
@@ -15,16 +17,24 @@ use silo_isolation::{Error, Result};
 use wasi_preview1_component_adapter_provider::{
     WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER,
 };
-use wasmtime::{Config, Engine, component::Component};
+use wasmtime::{Config, Engine, PoolingAllocationConfig, component::Component};
+
+use crate::http::MAX_INSTANCES;
 
 use cache::Cache;
 pub(crate) use cache::Key;
+pub(crate) use compose::compose;
 use format::Format;
+pub(crate) use mark::is_marked as was_module;
 
 /// Stack of the guest's code, in bytes. CPython recurses deep.
 const WASM_STACK: usize = 1 << 20;
 /// The fiber that a guest runs on: its own stack and what the host's functions need.
 const FIBER_STACK: usize = WASM_STACK + (1 << 20);
+
+/// How much of an instance's memory stays for the next, in bytes: to give it back and get it again takes longer
+/// than to clear it.
+const KEPT: usize = 128 << 10;
 
 /// The compiler, and the code it made before.
 pub(crate) struct Compiler {
@@ -35,6 +45,10 @@ pub(crate) struct Compiler {
 
 /// An engine, with a compiler or without: code of the one runs on the other.
 fn engine(compiles: bool) -> Result<Engine> {
+    Engine::new(&config(compiles)).map_err(step("set up wasmtime"))
+}
+
+fn config(compiles: bool) -> Config {
     let mut config = Config::new();
     config
         .enable_compiler(compiles)
@@ -42,7 +56,26 @@ fn engine(compiles: bool) -> Result<Engine> {
         .max_wasm_stack(WASM_STACK)
         .async_stack_size(FIBER_STACK)
         .memory_init_cow(true);
-    Engine::new(&config).map_err(step("set up wasmtime"))
+    config
+}
+
+/// An engine for many short lives at once: what instances take is set aside, and used again. `None` where the host
+/// does not give so much address space.
+fn pooling_engine() -> Option<Engine> {
+    let mut pool = PoolingAllocationConfig::default();
+    pool.total_component_instances(MAX_INSTANCES)
+        .total_core_instances(8 * MAX_INSTANCES)
+        .total_memories(2 * MAX_INSTANCES)
+        .total_tables(8 * MAX_INSTANCES)
+        .total_stacks(MAX_INSTANCES)
+        .max_tables_per_component(64)
+        .max_memories_per_component(16)
+        .max_core_instances_per_component(64)
+        .linear_memory_keep_resident(KEPT)
+        .table_keep_resident(KEPT);
+    let mut config = config(false);
+    config.allocation_strategy(pool);
+    Engine::new(&config).ok()
 }
 
 impl std::fmt::Debug for Compiler {
@@ -66,6 +99,20 @@ impl Compiler {
         &self.engine
     }
 
+    /// The program on an engine that suits many instances at once, where there can be one; else as it is.
+    pub(crate) fn for_many(
+        &self,
+        program: &str,
+        key: Option<&Key>,
+        component: Component,
+        read: impl FnOnce() -> Result<Vec<u8>>,
+    ) -> Result<Component> {
+        match pooling_engine() {
+            Some(engine) => self.component_on(&engine, program, key, read),
+            None => Ok(component),
+        }
+    }
+
     /// The program as a component, compiled now or before. `read` is not called when the
     /// cache knows the program by its `key`.
     pub(crate) fn component(
@@ -74,7 +121,17 @@ impl Compiler {
         key: Option<&Key>,
         read: impl FnOnce() -> Result<Vec<u8>>,
     ) -> Result<Component> {
-        if let Some(component) = key.and_then(|key| self.cache.by_key(&self.engine, key)) {
+        self.component_on(&self.engine, program, key, read)
+    }
+
+    fn component_on(
+        &self,
+        on: &Engine,
+        program: &str,
+        key: Option<&Key>,
+        read: impl FnOnce() -> Result<Vec<u8>>,
+    ) -> Result<Component> {
+        if let Some(component) = key.and_then(|key| self.cache.by_key(on, key)) {
             return Ok(component);
         }
         let bytes = read()?;
@@ -82,18 +139,18 @@ impl Compiler {
         if let Some(key) = key {
             self.cache.remember(key, &digest);
         }
-        if let Some(component) = self.cache.load(&self.engine, &digest) {
+        if let Some(component) = self.cache.load(on, &digest) {
             return Ok(component);
         }
         let _guard = self.cache.lock(&digest);
-        if let Some(component) = self.cache.load(&self.engine, &digest) {
+        if let Some(component) = self.cache.load(on, &digest) {
             return Ok(component);
         }
         let not_runnable =
             |reason| Error::ProgramNotRunnable { program: program.to_owned(), reason };
         let code = compile(&engine(true)?, &bytes).map_err(not_runnable)?;
         self.cache.store(&digest, &code.0);
-        load::load_compiled(&self.engine, &code).map_err(step(format!("load {program}")))
+        load::load_compiled(on, &code).map_err(step(format!("load {program}")))
     }
 }
 
@@ -131,12 +188,14 @@ fn compile(engine: &Engine, bytes: &[u8]) -> Result<Code, String> {
 fn wrap(module: &[u8]) -> Result<Vec<u8>, String> {
     let reason = |error| format!("it cannot be used as a WASI 0.1 program: {error:#}");
     let adapter = adapter::adapter()?;
-    wit_component::ComponentEncoder::default()
+    let component = wit_component::ComponentEncoder::default()
         .validate(false)
         .module(module)
         .and_then(|encoder| encoder.adapter(WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, &adapter))
         .and_then(|mut encoder| encoder.encode())
-        .map_err(reason)
+        .map_err(reason)?;
+    mark::mark(component)
+        .map_err(|error| format!("it cannot be used as a WASI 0.1 program: {error}"))
 }
 
 /// Names what compiled code depends on beside the program: this crate and the adapter. That it suits

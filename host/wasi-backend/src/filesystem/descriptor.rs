@@ -13,13 +13,17 @@ use wasmtime_wasi_io::streams::{DynInputStream, DynOutputStream};
 use super::{
     ErrorCode, FilesystemView, Result,
     directory::{Entries, Listing},
+    sockets::{Listener, shut_down},
     streams::{FileInput, FileOutput, MAX_TRANSFER, read, write_all},
     types::{
         Advice, DescriptorFlags, DescriptorStat, DescriptorType, Filesize, HostDescriptor,
         MetadataHashValue, NewTimestamp, OpenFlags, PathFlags,
     },
 };
-use crate::vfs::{Directory, File, FileKind, Location, Metadata};
+use crate::{
+    network::sockets::Connection,
+    vfs::{Directory, File, FileKind, Location, Metadata},
+};
 
 /// What a guest has open.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
@@ -32,8 +36,14 @@ pub struct Descriptor {
 
 /// The object behind a descriptor.
 pub(super) enum Object {
-    File { file: Arc<dyn File>, at: Location },
+    File {
+        file: Arc<dyn File>,
+        at: Location,
+    },
     Directory(Arc<Directory>),
+    /// A published port.
+    Listener(Listener),
+    Connection(Connection),
 }
 
 impl Descriptor {
@@ -54,21 +64,23 @@ impl Descriptor {
         match &self.object {
             Object::File { file, .. } if self.flags.contains(access) => Ok(file),
             Object::Directory(_) if access == DescriptorFlags::READ => Err(ErrorCode::IsDirectory),
-            Object::File { .. } | Object::Directory(_) => Err(ErrorCode::BadDescriptor),
+            _ => Err(ErrorCode::BadDescriptor),
         }
     }
 
     pub(super) fn as_directory(&self) -> Result<&Arc<Directory>, ErrorCode> {
         match &self.object {
             Object::Directory(directory) => Ok(directory),
-            Object::File { .. } => Err(ErrorCode::NotDirectory),
+            _ => Err(ErrorCode::NotDirectory),
         }
     }
 
-    fn location(&self) -> Location {
+    /// Where it is among the guest's files, if it is one.
+    fn location(&self) -> Result<Location, ErrorCode> {
         match &self.object {
-            Object::File { at, .. } => *at,
-            Object::Directory(directory) => directory.at,
+            Object::File { at, .. } => Ok(*at),
+            Object::Directory(directory) => Ok(directory.at),
+            Object::Listener(_) | Object::Connection(_) => Err(ErrorCode::Unsupported),
         }
     }
 }
@@ -134,6 +146,7 @@ impl FilesystemView<'_> {
         match &descriptor.object {
             Object::File { file, .. } => file.stat(),
             Object::Directory(directory) => self.vfs.stat(directory.at),
+            Object::Listener(_) | Object::Connection(_) => Err(ErrorCode::Unsupported),
         }
     }
 
@@ -142,8 +155,14 @@ impl FilesystemView<'_> {
         fd: &Resource<Descriptor>,
         position: Option<u64>,
     ) -> Result<Resource<DynOutputStream>> {
-        let file = Arc::clone(self.table.get(fd)?.as_file(DescriptorFlags::WRITE)?);
-        let stream: DynOutputStream = Box::new(FileOutput { file, position });
+        let descriptor = self.table.get(fd)?;
+        let stream: DynOutputStream = match &descriptor.object {
+            Object::Connection(connection) => connection.output(),
+            _ => {
+                let file = Arc::clone(descriptor.as_file(DescriptorFlags::WRITE)?);
+                Box::new(FileOutput { file, position })
+            }
+        };
         Ok(self.table.push(stream)?)
     }
 }
@@ -154,8 +173,14 @@ impl HostDescriptor for FilesystemView<'_> {
         fd: Resource<Descriptor>,
         offset: Filesize,
     ) -> Result<Resource<DynInputStream>> {
-        let file = Arc::clone(self.table.get(&fd)?.as_file(DescriptorFlags::READ)?);
-        let stream: DynInputStream = Box::new(FileInput { file, position: offset });
+        let descriptor = self.table.get(&fd)?;
+        let stream: DynInputStream = match &descriptor.object {
+            Object::Connection(connection) => connection.input(),
+            _ => {
+                let file = Arc::clone(descriptor.as_file(DescriptorFlags::READ)?);
+                Box::new(FileInput { file, position: offset })
+            }
+        };
         Ok(self.table.push(stream)?)
     }
 
@@ -180,7 +205,7 @@ impl HostDescriptor for FilesystemView<'_> {
     ) -> Result<()> {
         match self.table.get(&fd)?.object {
             Object::File { .. } => Ok(()),
-            Object::Directory(_) => Err(ErrorCode::BadDescriptor.into()),
+            _ => Err(ErrorCode::BadDescriptor.into()),
         }
     }
 
@@ -195,12 +220,18 @@ impl HostDescriptor for FilesystemView<'_> {
     fn get_type(&mut self, fd: Resource<Descriptor>) -> Result<DescriptorType> {
         Ok(match self.table.get(&fd)?.object {
             Object::File { .. } => DescriptorType::RegularFile,
-            Object::Directory(_) => DescriptorType::Directory,
+            // What the adapter opens something in is a directory to it.
+            Object::Directory(_) | Object::Listener(_) => DescriptorType::Directory,
+            Object::Connection(_) => DescriptorType::Socket,
         })
     }
 
     fn set_size(&mut self, fd: Resource<Descriptor>, size: Filesize) -> Result<()> {
-        Ok(self.table.get(&fd)?.as_file(DescriptorFlags::WRITE)?.set_len(size)?)
+        let descriptor = self.table.get(&fd)?;
+        if let Object::Connection(connection) = &descriptor.object {
+            return shut_down(connection, size);
+        }
+        Ok(descriptor.as_file(DescriptorFlags::WRITE)?.set_len(size)?)
     }
 
     fn set_times(
@@ -210,7 +241,7 @@ impl HostDescriptor for FilesystemView<'_> {
         mtime: NewTimestamp,
     ) -> Result<()> {
         let descriptor = self.table.get(&fd)?;
-        Ok(self.vfs.set_times(descriptor.location(), time(atime)?, time(mtime)?)?)
+        Ok(self.vfs.set_times(descriptor.location()?, time(atime)?, time(mtime)?)?)
     }
 
     fn read(
@@ -245,6 +276,7 @@ impl HostDescriptor for FilesystemView<'_> {
         match &self.table.get(&fd)?.object {
             Object::File { file, .. } => Ok(file.sync()?),
             Object::Directory(directory) => Ok(self.vfs.sync_directory(directory.at)?),
+            Object::Listener(_) | Object::Connection(_) => Err(ErrorCode::Invalid.into()),
         }
     }
 
@@ -341,7 +373,9 @@ impl HostDescriptor for FilesystemView<'_> {
         a: Resource<Descriptor>,
         b: Resource<Descriptor>,
     ) -> wasmtime::Result<bool> {
-        Ok(self.table.get(&a)?.location() == self.table.get(&b)?.location())
+        let location = |descriptor: &Descriptor| descriptor.location().ok();
+        let (a, b) = (location(self.table.get(&a)?), location(self.table.get(&b)?));
+        Ok(a.is_some() && a == b)
     }
 
     fn metadata_hash(&mut self, fd: Resource<Descriptor>) -> Result<MetadataHashValue> {
@@ -349,8 +383,9 @@ impl HostDescriptor for FilesystemView<'_> {
         let inode = match &descriptor.object {
             Object::File { file, .. } => file.inode()?,
             Object::Directory(directory) => self.vfs.inode(directory.at)?,
+            Object::Listener(_) | Object::Connection(_) => 0,
         };
-        Ok(hash(descriptor.location(), inode))
+        Ok(hash(descriptor.location()?, inode))
     }
 
     fn metadata_hash_at(

@@ -5,13 +5,14 @@
 
 mod descriptor;
 mod directory;
+mod sockets;
 mod streams;
 
 use std::sync::Arc;
 
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 
-use crate::vfs::Vfs;
+use crate::{network::Net, vfs::Vfs};
 
 mod bindings {
     #![allow(missing_docs, unreachable_pub, unused_qualifications, clippy::pedantic)]
@@ -37,6 +38,7 @@ mod bindings {
 pub(crate) use bindings::wasi::filesystem::types::ErrorCode;
 use bindings::wasi::filesystem::{preopens, types};
 use descriptor::Descriptor;
+pub(crate) use sockets::{add_to_linker as add_accept_to_linker, count as count_listeners};
 
 /// An operation's failure.
 #[derive(Debug)]
@@ -65,6 +67,8 @@ impl From<wasmtime::component::ResourceTableError> for FsError {
 pub(crate) struct FilesystemView<'a> {
     pub(crate) vfs: &'a Arc<Vfs>,
     pub(crate) table: &'a mut ResourceTable,
+    /// Whose published ports are open files of the guest's.
+    pub(crate) listens: Option<&'a Arc<Net>>,
 }
 
 struct HasFilesystem;
@@ -85,7 +89,9 @@ pub(crate) fn add_to_linker<T: Send + 'static>(
 impl preopens::Host for FilesystemView<'_> {
     fn get_directories(&mut self) -> wasmtime::Result<Vec<(Resource<Descriptor>, String)>> {
         let root = Descriptor::directory(self.vfs.root(), true);
-        Ok(vec![(self.table.push(root)?, "/".to_owned())])
+        let mut open = self.listeners()?;
+        open.push((self.table.push(root)?, "/".to_owned()));
+        Ok(open)
     }
 }
 

@@ -1,13 +1,13 @@
 //! Ending a guest, pacing it and measuring its time, from other threads.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
 use cpu_time::ThreadTime;
 use silo_isolation::Signal;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use wasmtime::UpdateDeadline;
 
 /// Over which a share of a core is measured, as in Linux's `cpu.max`.
@@ -18,22 +18,29 @@ const PERIOD: Duration = Duration::from_millis(100);
 pub(crate) struct Control {
     /// The number of the signal that ends the guest; 0 while there is none.
     signal: AtomicU8,
-    signalled: Notify,
+    /// Wakes who waits for any of this to change.
+    changed: watch::Sender<()>,
     /// Processor time that the guest has used, in nanoseconds, when it was last measured.
     cpu_nanos: AtomicU64,
-    /// Whether the guest's thread runs rather than waits.
-    running: AtomicBool,
+    /// How many threads run the guest rather than wait.
+    running: AtomicUsize,
     /// Whether the guest is to stand still.
     paused: AtomicBool,
-    resumed: Notify,
+    /// Whether it can be asked to end: [`ASKABLE`], then [`ASKED`].
+    ending: AtomicU8,
 }
+
+/// The guest answers requests, and can stop taking more.
+const ASKABLE: u8 = 1;
+/// It is to take no more.
+const ASKED: u8 = 2;
 
 impl Control {
     /// Ends the guest. The first signal counts. The epoch must be incremented after this.
     pub(crate) fn end(&self, signal: Signal) {
         let _ =
             self.signal.compare_exchange(0, signal.number(), Ordering::SeqCst, Ordering::SeqCst);
-        self.signalled.notify_one();
+        self.tell();
     }
 
     /// The signal that ends the guest.
@@ -43,12 +50,46 @@ impl Control {
 
     /// Returns when there is a signal.
     pub(crate) async fn signalled(&self) -> Signal {
+        let mut changed = self.changed.subscribe();
         loop {
             if let Some(signal) = self.signal() {
                 return signal;
             }
-            self.signalled.notified().await;
+            // The sender is this.
+            let _ = changed.changed().await;
         }
+    }
+
+    /// Has [`ask_to_end`](Self::ask_to_end) mean something: the guest is one that answers requests.
+    pub(crate) fn can_be_asked(&self) {
+        self.ending.store(ASKABLE, Ordering::SeqCst);
+    }
+
+    /// Asks the guest to finish what it does and end. Whether it will.
+    pub(crate) fn ask_to_end(&self) -> bool {
+        let asked = match self.ending.compare_exchange(
+            ASKABLE,
+            ASKED,
+            Ordering::SeqCst,
+            Ordering::SeqCst,
+        ) {
+            Ok(_) => true,
+            Err(before) => before == ASKED,
+        };
+        self.tell();
+        asked
+    }
+
+    /// Returns when it was asked.
+    pub(crate) async fn asked_to_end(&self) {
+        let mut changed = self.changed.subscribe();
+        while self.ending.load(Ordering::SeqCst) != ASKED {
+            let _ = changed.changed().await;
+        }
+    }
+
+    fn tell(&self) {
+        self.changed.send_replace(());
     }
 
     /// Has the guest stand still from its next look at the epoch on, which must be incremented
@@ -60,7 +101,7 @@ impl Control {
     /// Lets the guest go on.
     pub(crate) fn resume(&self) {
         self.paused.store(false, Ordering::SeqCst);
-        self.resumed.notify_one();
+        self.tell();
     }
 
     pub(crate) fn is_paused(&self) -> bool {
@@ -69,8 +110,9 @@ impl Control {
 
     /// Returns when the guest may run.
     pub(crate) async fn resumed(&self) {
+        let mut changed = self.changed.subscribe();
         while self.is_paused() {
-            self.resumed.notified().await;
+            let _ = changed.changed().await;
         }
     }
 
@@ -85,11 +127,23 @@ impl Control {
     /// Tells whether the guest's thread runs or waits.
     pub(crate) fn set_running(&self, running: bool) {
         self.measure();
-        self.running.store(running, Ordering::Relaxed);
+        self.running.store(running.into(), Ordering::Relaxed);
+    }
+
+    /// Polls what one of several threads does for the guest, and counts that thread's time as the guest's.
+    pub(crate) fn run<T>(&self, poll: impl FnOnce() -> T) -> T {
+        let now = || ThreadTime::try_now().map_or(Duration::ZERO, |time| time.as_duration());
+        self.running.fetch_add(1, Ordering::Relaxed);
+        let before = now();
+        let polled = poll();
+        let used = now().saturating_sub(before).as_nanos();
+        self.cpu_nanos.fetch_add(u64::try_from(used).unwrap_or_default(), Ordering::Relaxed);
+        self.running.fetch_sub(1, Ordering::Relaxed);
+        polled
     }
 
     pub(crate) fn is_running(&self) -> bool {
-        self.running.load(Ordering::Relaxed)
+        self.running.load(Ordering::Relaxed) > 0
     }
 
     /// As last measured.

@@ -20,6 +20,14 @@ pub(crate) struct Memory {
     usage: Arc<Usage>,
     /// What the growth that is under way would add, in bytes.
     growing: u64,
+    /// What this instance has, in bytes.
+    used: u64,
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.usage.bytes.fetch_sub(self.used, Ordering::Relaxed);
+    }
 }
 
 /// What a guest uses, seen from other threads.
@@ -43,24 +51,32 @@ impl Usage {
 
 impl Memory {
     pub(crate) fn new(limit: Option<u64>, usage: &Arc<Usage>) -> Self {
-        Self { limit: limit.unwrap_or(u64::MAX), usage: Arc::clone(usage), growing: 0 }
+        Self { limit: limit.unwrap_or(u64::MAX), usage: Arc::clone(usage), growing: 0, used: 0 }
     }
 
     fn grow(&mut self, current: usize, desired: usize, unit: u64) -> bool {
         let wanted = (desired.saturating_sub(current) as u64).saturating_mul(unit);
-        let total = self.usage.bytes().saturating_add(wanted);
-        let allowed = total <= self.limit;
+        let within = |used: u64| used.checked_add(wanted).filter(|total| *total <= self.limit);
+        let allowed =
+            self.usage.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).is_ok();
         if allowed {
-            self.usage.bytes.store(total, Ordering::Relaxed);
             self.growing = wanted;
+            self.used += wanted;
         } else {
             self.usage.denied.store(true, Ordering::Relaxed);
         }
         allowed
     }
 
+    /// What another instance of the same guest may use: all of them together are held to the limit.
+    pub(crate) fn another(&self) -> Self {
+        Self { limit: self.limit, usage: Arc::clone(&self.usage), growing: 0, used: 0 }
+    }
+
     fn failed(&mut self) {
-        self.usage.bytes.fetch_sub(std::mem::take(&mut self.growing), Ordering::Relaxed);
+        let wanted = std::mem::take(&mut self.growing);
+        self.used -= wanted;
+        self.usage.bytes.fetch_sub(wanted, Ordering::Relaxed);
     }
 }
 

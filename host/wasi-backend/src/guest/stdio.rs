@@ -152,6 +152,12 @@ impl Output {
     pub(super) fn new(pipe: PipeWriter, control: &Arc<Control>) -> Self {
         Self { pipe: Arc::new(pipe), control: Arc::clone(control) }
     }
+
+    /// Writes a line of the host's.
+    pub(super) fn line(&self, line: &str) {
+        // Nobody to tell where nobody reads.
+        let _ = (&*self.pipe).write_all(format!("{line}\n").as_bytes());
+    }
 }
 
 #[async_trait::async_trait]

@@ -3,7 +3,7 @@
 use silo_isolation::{Error, Process, Result};
 
 use crate::{
-    compile::Key,
+    compile::{Key, compose},
     vfs::{ErrorCode, FileKind, Location, OpenOptions, Vfs, Walked},
 };
 
@@ -19,6 +19,23 @@ pub(super) struct Program {
     size: u64,
     /// What the cache of compiled code may know it by.
     pub(super) key: Option<Key>,
+    /// What it is composed with.
+    parts: Vec<Program>,
+}
+
+/// Finds the program that `process` starts, and the components that it is composed with.
+pub(super) fn find_composed(vfs: &Vfs, process: &Process, parts: &[String]) -> Result<Program> {
+    let program = find(vfs, process)?;
+    if parts.is_empty() {
+        return Ok(program);
+    }
+    let part =
+        |path: &String| find(vfs, &Process { args: vec![path.clone()], ..Process::default() });
+    let parts = parts.iter().map(part).collect::<Result<Vec<_>>>()?;
+    let keys: Option<Vec<&Key>> =
+        [&program].into_iter().chain(&parts).map(|part| part.key.as_ref()).collect();
+    let key = keys.map(Key::all);
+    Ok(Program { key, parts, ..program })
 }
 
 /// Finds the program that `process` starts: by its path, or by its name in the guest's
@@ -75,12 +92,18 @@ fn program(vfs: &Vfs, name: &str, at: Location, kind: FileKind, path: &str) -> R
     }
     let layer = vfs.layer(at);
     let key = layer.map(|layer| Key::new(&layer, path, metadata.size, metadata.mtime));
-    Ok(Program { name: name.to_owned(), at, size: metadata.size, key })
+    Ok(Program { name: name.to_owned(), at, size: metadata.size, key, parts: Vec::new() })
 }
 
 impl Program {
     /// The program's bytes.
     pub(super) fn read(&self, vfs: &Vfs) -> Result<Vec<u8>> {
+        let named = |part: &Self| Ok((part.name.clone(), part.read_file(vfs)?));
+        let parts = self.parts.iter().map(named).collect::<Result<Vec<_>>>()?;
+        compose(named(self)?, parts)
+    }
+
+    fn read_file(&self, vfs: &Vfs) -> Result<Vec<u8>> {
         let failed = |code| failed("read", &self.name, code);
         let options = OpenOptions { read: true, ..OpenOptions::default() };
         let file = vfs.open(self.at, options).map_err(failed)?;

@@ -2,6 +2,7 @@
 
 use std::{
     future::{Future, poll_fn},
+    io,
     pin::pin,
     sync::{Arc, mpsc},
     task::Poll,
@@ -10,11 +11,15 @@ use std::{
 };
 
 use silo_isolation::{Exit, ExitStatus};
+use tokio::runtime::Runtime;
 use wasmtime::{Engine, Store, UpdateDeadline};
-use wasmtime_wasi::I32Exit;
+use wasmtime_wasi::{I32Exit, p2::bindings::CommandPre};
 
-use super::Prepared;
-use crate::guest::{Control, Guest, Pace, Usage};
+use super::{Prepared, Program};
+use crate::{
+    guest::{Control, Guest, Pace, Usage},
+    http::Service,
+};
 
 /// How often a guest with a share of a core is looked at.
 const TICK: Duration = Duration::from_millis(10);
@@ -29,8 +34,15 @@ pub(crate) fn run(
     control: &Arc<Control>,
     usage: &Usage,
 ) -> Exit {
-    let outcome = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
-        Ok(runtime) => runtime.block_on(guest(prepared, engine, control)),
+    let Prepared { program, guest, nano_cpus } = prepared;
+    let program = match program {
+        Program::Command(program) => program,
+        Program::Service(program) => {
+            return Service { program, guest, nano_cpus }.run(engine, control);
+        }
+    };
+    let outcome = match runtime(!guest.net().needs.is_nothing()) {
+        Ok(runtime) => runtime.block_on(command(&program, guest, nano_cpus, engine, control)),
         Err(error) => Err(error.into()),
     };
     control.measure();
@@ -38,6 +50,16 @@ pub(crate) fn run(
     let oom_killed =
         usage.was_denied() && !matches!(status, ExitStatus::Exited(0) | ExitStatus::Signaled(_));
     Exit { status, oom_killed }
+}
+
+/// What the guest waits by: for time, and for the network where it has any.
+fn runtime(has_network: bool) -> io::Result<Runtime> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_time();
+    if has_network {
+        builder.enable_io();
+    }
+    builder.build()
 }
 
 fn status(outcome: Outcome, control: &Control) -> ExitStatus {
@@ -56,8 +78,13 @@ fn status(outcome: Outcome, control: &Control) -> ExitStatus {
 
 /// The guest as a future. Everything of it is dropped with the future: streams are closed
 /// before its end is told.
-async fn guest(prepared: Prepared, engine: &Engine, control: &Arc<Control>) -> Outcome {
-    let Prepared { program, guest, nano_cpus } = prepared;
+async fn command(
+    program: &CommandPre<Guest>,
+    guest: Guest,
+    nano_cpus: Option<u64>,
+    engine: &Engine,
+    control: &Arc<Control>,
+) -> Outcome {
     let mut store = guest.into_store(engine);
     let _ticker = watch_epoch(&mut store, engine, control, nano_cpus);
     let call = async {
@@ -113,7 +140,7 @@ fn watch_epoch(
 }
 
 /// Increments the epoch regularly until what it returns is dropped.
-fn tick(engine: &Engine) -> mpsc::Sender<()> {
+pub(crate) fn tick(engine: &Engine) -> mpsc::Sender<()> {
     let (sender, receiver) = mpsc::channel();
     let engine = engine.clone();
     thread::spawn(move || {

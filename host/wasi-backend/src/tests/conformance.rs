@@ -1,7 +1,7 @@
 //! The suite that every backend passes.
 
 use silo_isolation::{
-    Bundle, IsolationBackend, Network, Process,
+    Bundle, IsolationBackend, Process,
     conformance::{Guest, Harness, assert_conforms},
 };
 use silo_layers::Lower;
@@ -44,7 +44,7 @@ impl Harness for Wasi {
     }
 
     fn ask_too_much(&self, bundle: &mut Bundle) -> usize {
-        bundle.network = Network::Host;
+        bundle.init = true;
         bundle.process.terminal = true;
         2
     }

@@ -1,6 +1,7 @@
 //! Runs guests for the tests.
 
 use std::{
+    env,
     io::{Read, Write, pipe},
     path::{Path, PathBuf},
     sync::OnceLock,
@@ -8,8 +9,8 @@ use std::{
 };
 
 use silo_isolation::{
-    Bundle, Exit, ExitStatus, IsolationBackend, Limits, Mount, MountKind, Network, Process, Result,
-    Root, Sandbox, Security, Stdio,
+    Bundle, Exit, ExitStatus, IsolationBackend, Limits, Mount, MountKind, Network, Process,
+    Publication, Result, Root, Sandbox, Security, Stdio,
 };
 use silo_layers::{Digest, Lower, Platform, Snapshot};
 use tempfile::TempDir;
@@ -74,6 +75,8 @@ impl Container {
             hostname: "test".to_owned(),
             mounts: Vec::new(),
             network: Network::None,
+            access: silo_isolation::NetworkAccess::default(),
+            components: Vec::new(),
             limits: Limits::default(),
             security: Security::default(),
             sysctls: std::collections::BTreeMap::new(),
@@ -112,6 +115,20 @@ impl Container {
 
     pub(super) fn volume(self, source: &Path, destination: &str, readonly: bool) -> Self {
         self.mount(destination, MountKind::Bind { source: source.to_owned() }, readonly)
+    }
+
+    /// Publishes ports, as `-p`.
+    pub(super) fn publish(mut self, ports: &[&str]) -> Self {
+        for text in ports {
+            self.bundle.access.published.extend(Publication::parse(text).unwrap());
+        }
+        self
+    }
+
+    /// Allows peers, as `--allow-net`.
+    pub(super) fn allow(mut self, peers: &[String]) -> Self {
+        self.bundle.access.allowed.extend(peers.iter().map(|text| text.parse().unwrap()));
+        self
     }
 
     /// Makes the sandbox, with what drains its output.
@@ -177,6 +194,24 @@ impl Output {
         match self.exit.status {
             ExitStatus::Trapped(message) => message,
             other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// A program that the set-up of the tests provides: `$SILO_TEST_DATA/bin/NAME`, by default below
+/// `target/test-data`. `None`, with the reason printed, where it is missing; with `CI=true`
+/// that is a failure.
+pub(super) fn program(name: &str) -> Option<Vec<u8>> {
+    let default = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/test-data");
+    let dir = env::var_os("SILO_TEST_DATA").map_or_else(default, PathBuf::from);
+    let path = dir.join("bin").join(name);
+    match std::fs::read(&path) {
+        Ok(bytes) => Some(bytes),
+        Err(error) => {
+            let reason = format!("left out: {}: {error}; .ci/setup provides it", path.display());
+            assert_ne!(env::var("CI").as_deref(), Ok("true"), "{reason}");
+            println!("{reason}");
+            None
         }
     }
 }

@@ -201,7 +201,7 @@ fn what_cannot_be_honoured_is_refused_together() {
     let mut container = guest(["print", "x"]);
     container.bundle.process.terminal = true;
     container.bundle.process.user = Some(User { uid: 1000, gid: 1000, additional_gids: vec![] });
-    container.bundle.network = silo_isolation::Network::Host;
+    container.bundle.init = true;
     container.bundle.limits.pids = Some(0);
     let refusals = container.backend.admit(&container.bundle);
     assert_eq!(refusals.len(), 4, "{refusals:?}");

@@ -1,10 +1,13 @@
 //! Guests in text form, run as containers.
 
 mod cache;
+mod composed;
 mod conformance;
 mod files;
 mod harness;
+mod http;
 mod life;
+mod network;
 mod python;
 
 use harness::Container;

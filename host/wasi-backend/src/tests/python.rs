@@ -1,28 +1,10 @@
 //! Programs that others made: CPython and MicroPython.
 
-use std::{env, path::PathBuf, time::Instant};
+use std::time::Instant;
 
 use silo_isolation::Error;
 
-use super::harness::Container;
-
-/// A program that the set-up of the tests provides: `$SILO_TEST_DATA/bin/NAME`, by default below
-/// `target/test-data`. `None`, with the reason printed, where it is missing; with `CI=true`
-/// that is a failure.
-fn program(name: &str) -> Option<Vec<u8>> {
-    let default = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/test-data");
-    let dir = env::var_os("SILO_TEST_DATA").map_or_else(default, PathBuf::from);
-    let path = dir.join("bin").join(name);
-    match std::fs::read(&path) {
-        Ok(bytes) => Some(bytes),
-        Err(error) => {
-            let reason = format!("left out: {}: {error}; .ci/setup provides it", path.display());
-            assert_ne!(env::var("CI").as_deref(), Ok("true"), "{reason}");
-            println!("{reason}");
-            None
-        }
-    }
-}
+use super::harness::{Container, program};
 
 const SCRIPT: &str = r#"
 import json, os, re, sys
