@@ -5,7 +5,7 @@ mod bench;
 
 use anyhow::{Context as _, Result, bail};
 
-const USAGE: &str = "usage: cargo xtask bench start|runtime|load|commit|build|files [ROUNDS]";
+const USAGE: &str = "usage: cargo xtask bench start|runtime|load|commit|build|files|http [ROUNDS]";
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -14,6 +14,7 @@ fn main() -> Result<()> {
             ["bench", "start"] => (bench::start::run, bench::start::ROUNDS),
             ["bench", "commit"] => (bench::commit::run, bench::commit::ROUNDS),
             ["bench", "build"] => (bench::build::run, bench::build::ROUNDS),
+            ["bench", "http"] => (bench::http::run, bench::http::ROUNDS),
             ["bench", "files"] => (bench::files::run, bench::files::ROUNDS),
             ["bench", "runtime"] => (bench::runtime::run, bench::runtime::ROUNDS),
             ["bench", "load"] => (bench::load::run, bench::load::ROUNDS),

@@ -8,6 +8,7 @@ pub(crate) mod commit;
 mod disk;
 pub(crate) mod files;
 mod growth;
+pub(crate) mod http;
 mod image;
 pub(crate) mod load;
 mod peers;
