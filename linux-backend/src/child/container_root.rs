@@ -25,6 +25,12 @@ use crate::{
 
 const COVER: Attributes =
     Attributes::NO_SUID.and(Attributes::NO_DEV).and(Attributes::NO_EXEC).and(Attributes::READ_ONLY);
+/// Of a device, which is no program.
+const NO_PROGRAM: MountChange = MountChange {
+    set: Attributes::NO_SUID.and(Attributes::NO_EXEC),
+    clear: Attributes(0),
+    propagation: 0,
+};
 /// `MS_SLAVE` of mount(2).
 const SLAVE: u32 = 1 << 19;
 const READ_ONLY: MountChange =
@@ -205,7 +211,9 @@ fn make_device(plan: &DevicePlan, root: BorrowedFd<'_>) -> Result<(), Errno> {
         Err(Errno::EXIST) => Ok(()),
         Err(Errno::PERM) => {
             let place = target::open_or_make(directory.as_fd(), name, Kind::File)?;
-            attach(&clone_tree(CWD, &plan.host, OpenTreeFlags::empty())?, &place)
+            let device = clone_tree(CWD, &plan.host, OpenTreeFlags::empty())?;
+            sys::change_mount(device.as_fd(), NO_PROGRAM, false)?;
+            attach(&device, &place)
         }
         Err(errno) => Err(errno),
     }

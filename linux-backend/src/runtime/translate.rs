@@ -107,7 +107,10 @@ impl ContainerPlan {
             awaits_cgroup: around.place.unit.is_some(),
             becomes_root: other_users,
             keyring: !around.no_new_keyring,
-            sysctls: sysctls(linux, &wanted)?,
+            sysctls: {
+                agree(spec, linux)?;
+                sysctls(linux, &wanted)?
+            },
             root: root.0,
             mounts: planned.mounts,
             links,
@@ -208,6 +211,22 @@ fn unescape(text: &str) -> PathBuf {
         };
     }
     OsString::from_vec(plain).into()
+}
+
+/// Refuses a name that is told twice, and not as the same.
+fn agree(spec: &Spec, linux: &Linux) -> Result<()> {
+    let told = [("hostname", spec.hostname()), ("domainname", spec.domainname())];
+    for (property, name) in told {
+        let key = format!("kernel.{property}");
+        let other = linux.sysctl().as_ref().and_then(|all| all.get(&key));
+        if let (Some(name), Some(other)) = (name.as_ref().filter(|name| !name.is_empty()), other)
+            && name != other
+        {
+            let why = format!("it is `{name}`, and linux.sysctl has `{other}` for {key}");
+            return Err(Error::config(property, why));
+        }
+    }
+    Ok(())
 }
 
 fn sysctls(linux: &Linux, wanted: &Wanted) -> Result<Vec<Sysctl>> {

@@ -103,6 +103,19 @@ fn names_settings_and_clocks_are_the_containers_own() {
 }
 
 #[test]
+fn a_name_that_is_told_twice_must_be_the_same() {
+    let Some(bundle) = Bundle::new("cat /proc/sys/kernel/domainname") else { return };
+    bundle.change(|config| {
+        config["domainname"] = json!("one.example");
+        config["linux"]["sysctl"] = json!({ "kernel.domainname": "one.example" });
+    });
+    assert_eq!(bundle.says(), "one.example");
+    bundle.change(|config| config["linux"]["sysctl"]["kernel.domainname"] = json!("other.example"));
+    let told = bundle.refused();
+    assert!(told.contains("domainname") && told.contains("other.example"), "{told}");
+}
+
+#[test]
 fn what_would_be_the_hosts_is_refused() {
     let Some(bundle) = Bundle::new("true") else { return };
     for (kind, property) in [("mount", "linux.namespaces"), ("uts", "hostname")] {
