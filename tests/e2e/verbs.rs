@@ -26,7 +26,10 @@ fn listings_have_dockers_columns_and_options() {
     let columns: Vec<&str> = listed.lines().next().unwrap().split("   ").collect();
     let columns: Vec<&str> =
         columns.into_iter().map(str::trim).filter(|column| !column.is_empty()).collect();
-    assert_eq!(columns, ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "NAMES"]);
+    assert_eq!(
+        columns,
+        ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"]
+    );
     let row = listed.lines().nth(1).unwrap();
     assert!(row.contains(r#""sh -c 'echo a long …""#) && row.contains("Up "), "{row}");
     let line = silo.ok(&["ps", "--format", "json"]);

@@ -120,7 +120,7 @@ impl Publication {
             Some(address) => unbracketed(address).parse().map_err(|_| invalid())?,
         };
         let host = match host {
-            "" => None,
+            "" | "0" => None,
             ports => Some(ports.parse::<Ports>().map_err(|_| invalid())?),
         };
         if host.is_some_and(|host| host.count() != guest.count()) {
@@ -415,13 +415,13 @@ mod tests {
         assert_eq!(published("8080:80"), ["0.0.0.0:8080->80/tcp"]);
         assert_eq!(published("80"), ["0.0.0.0:0->80/tcp"]);
         assert_eq!(published("127.0.0.1::80"), ["127.0.0.1:0->80/tcp"]);
+        assert_eq!(published("127.0.0.1:0:80"), ["127.0.0.1:0->80/tcp"]);
         assert_eq!(published("127.0.0.1:53:5353/udp"), ["127.0.0.1:53->5353/udp"]);
         assert_eq!(published("[::1]:8080:80"), ["[::1]:8080->80/tcp"]);
         assert_eq!(published("7000-7001:80-81"), ["0.0.0.0:7000->80/tcp", "0.0.0.0:7001->81/tcp"]);
         for text in [
             "",
             ":",
-            "0:80",
             "80:0",
             "80:65536",
             "a:80",

@@ -68,6 +68,8 @@ fn bundle(options: &CreateOptions, platform: &str, config: &str) -> Result<Bundl
         hostname: options.hostname.clone().unwrap_or_else(|| "box".to_owned()),
         mounts: options.mounts.iter().map(mount).collect::<Result<_>>()?,
         network: options.network,
+        access: silo_isolation::NetworkAccess::default(),
+        components: Vec::new(),
         security: options.security.clone(),
         limits: options.limits.clone(),
         sysctls: options.sysctls.clone(),
