@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     str::FromStr,
 };
 
@@ -94,8 +94,8 @@ impl fmt::Display for Publication {
 impl Publication {
     /// Where it is on the host.
     #[must_use]
-    pub const fn host(&self) -> std::net::SocketAddr {
-        std::net::SocketAddr::new(self.address, self.host_port)
+    pub const fn host(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.host_port)
     }
 
     /// Reads Docker's `[[ADDRESS:]HOST:]GUEST[/PROTOCOL]`, whose ports may be ranges of one length.
