@@ -1,6 +1,9 @@
 //! `silo wasm`: what programs import and export, and their code before they run.
 
-use std::fs;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use crate::support::{Silo, guests, layout::File};
 
@@ -45,7 +48,8 @@ fn what_was_compiled_before_is_not_compiled_by_its_first_run() {
     let silo = guests::silo_with_module("(call $say)");
     let code = || {
         let cache = silo.root().join("cache/wasm");
-        let found = walk(&cache).into_iter().filter(|path| path.ends_with(".cwasm"));
+        let found =
+            walk(&cache).into_iter().filter(|path| path.extension() == Some("cwasm".as_ref()));
         let mut found: Vec<_> =
             found.map(|path| (fs::metadata(&path).unwrap().modified().unwrap(), path)).collect();
         found.sort();
@@ -65,14 +69,14 @@ fn what_was_compiled_before_is_not_compiled_by_its_first_run() {
 }
 
 /// The files below a directory.
-fn walk(directory: &std::path::Path) -> Vec<String> {
+fn walk(directory: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
     let mut found = Vec::new();
     for entry in entries.map(|entry| entry.unwrap()) {
         if entry.file_type().unwrap().is_dir() {
             found.extend(walk(&entry.path()));
         } else {
-            found.push(entry.path().to_str().unwrap().to_owned());
+            found.push(entry.path());
         }
     }
     found
