@@ -26,7 +26,7 @@ fn silo_with(program: &str, files: &[File<'_>]) -> Option<Silo> {
     let program = fs::read(data(&format!("bin/{program}"))?).unwrap();
     let silo = Silo::new();
     let mut all = vec![File::program("app.wasm", &program)];
-    all.extend(files.iter().cloned());
+    all.extend(files.iter().copied());
     load_program(&silo, "app", &all);
     Some(silo)
 }

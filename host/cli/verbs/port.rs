@@ -39,7 +39,8 @@ impl Port {
             let name = &summary.container.name;
             return Err(Failure::new(format!("port {port}/{protocol} of {name} is not published")));
         }
-        output::print(&found.iter().map(|own| format!("{}\n", own.host())).collect::<String>())?;
+        let hosts: Vec<String> = found.iter().map(|own| own.host().to_string()).collect();
+        output::line(&hosts.join("\n"))?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -36,6 +36,7 @@ struct Running {
     stop: Box<dyn FnOnce() -> Result<()>>,
 }
 
+#[expect(clippy::cast_precision_loss, reason = "one place is shown")]
 pub(crate) fn run(rounds: usize) -> Result<()> {
     let program = silo::built()?;
     let data = data()?;

@@ -174,9 +174,8 @@ fn ports(publications: &[Publication]) -> Value {
         };
         let binding = json!({ "HostIp": publication.address, "HostPort": host_port });
         let name = format!("{}/{}", publication.guest_port, publication.protocol);
-        match ports.entry(name).or_insert_with(|| json!([])) {
-            Value::Array(bindings) => bindings.push(binding),
-            _ => {}
+        if let Value::Array(bindings) = ports.entry(name).or_insert_with(|| json!([])) {
+            bindings.push(binding);
         }
     }
     Value::Object(ports)

@@ -130,7 +130,7 @@ fn components(config: &Config, options: &CreateOptions) -> Result<Vec<String>> {
     let label = config.labels().as_ref().and_then(|labels| labels.get(PLUG_LABEL));
     let paths = label.into_iter().flat_map(|label| label.split(','));
     paths
-        .map(|path| path.trim())
+        .map(str::trim)
         .filter(|path| !path.is_empty())
         .map(|path| guest_path(PLUG_LABEL, path))
         .collect()

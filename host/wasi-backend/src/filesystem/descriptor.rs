@@ -156,12 +156,11 @@ impl FilesystemView<'_> {
         position: Option<u64>,
     ) -> Result<Resource<DynOutputStream>> {
         let descriptor = self.table.get(fd)?;
-        let stream: DynOutputStream = match &descriptor.object {
-            Object::Connection(connection) => connection.output(),
-            _ => {
-                let file = Arc::clone(descriptor.as_file(DescriptorFlags::WRITE)?);
-                Box::new(FileOutput { file, position })
-            }
+        let stream: DynOutputStream = if let Object::Connection(connection) = &descriptor.object {
+            connection.output()
+        } else {
+            let file = Arc::clone(descriptor.as_file(DescriptorFlags::WRITE)?);
+            Box::new(FileOutput { file, position })
         };
         Ok(self.table.push(stream)?)
     }
@@ -174,12 +173,11 @@ impl HostDescriptor for FilesystemView<'_> {
         offset: Filesize,
     ) -> Result<Resource<DynInputStream>> {
         let descriptor = self.table.get(&fd)?;
-        let stream: DynInputStream = match &descriptor.object {
-            Object::Connection(connection) => connection.input(),
-            _ => {
-                let file = Arc::clone(descriptor.as_file(DescriptorFlags::READ)?);
-                Box::new(FileInput { file, position: offset })
-            }
+        let stream: DynInputStream = if let Object::Connection(connection) = &descriptor.object {
+            connection.input()
+        } else {
+            let file = Arc::clone(descriptor.as_file(DescriptorFlags::READ)?);
+            Box::new(FileInput { file, position: offset })
         };
         Ok(self.table.push(stream)?)
     }

@@ -60,9 +60,8 @@ impl FilesystemView<'_> {
         let mut open = Vec::new();
         let Some(net) = self.listens else { return Ok(open) };
         for port in guest_ports(net) {
-            let claim = match net.claim(Protocol::Tcp, port) {
-                Some(Ok(claim)) => claim,
-                _ => wasmtime::bail!("port {port} is another instance's"),
+            let Some(Ok(claim)) = net.claim(Protocol::Tcp, port) else {
+                wasmtime::bail!("port {port} is another instance's");
             };
             let sockets = claim.listen()?;
             let listener = Listener { net: Arc::clone(net), sockets, _claim: Arc::new(claim) };

@@ -16,7 +16,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, io::Tok
 use crate::network::{NameError, Net, Room};
 
 /// How long each step may take where the guest does not say.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// A guest's way out.
 pub(crate) struct Hooks {
@@ -91,13 +91,12 @@ async fn connect(
     is_tls: bool,
 ) -> Result<Box<dyn Stream>, Error> {
     let asked = (Arc::clone(&net), host.clone());
-    let routes = match net.policy.known(&host) {
-        Some(_) => net.policy.routes(&host, port),
-        None => {
-            let asked = move || asked.0.policy.routes(&asked.1, port);
-            let answer = tokio::task::spawn_blocking(asked).await;
-            answer.map_err(|error| Error::InternalError(Some(error.to_string())))?
-        }
+    let routes = if net.policy.known(&host).is_some() {
+        net.policy.routes(&host, port)
+    } else {
+        let asked = move || asked.0.policy.routes(&asked.1, port);
+        let answer = tokio::task::spawn_blocking(asked).await;
+        answer.map_err(|error| Error::InternalError(Some(error.to_string())))?
     };
     let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for route in routes.map_err(denied)? {

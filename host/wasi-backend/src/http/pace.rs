@@ -24,7 +24,10 @@ struct Since {
 impl Pace {
     pub(super) fn new(nano_cpus: u64) -> Self {
         let since = Since { at: Instant::now(), used: Duration::ZERO };
-        Self { share: nano_cpus.max(1) as f64 / 1e9, since: Mutex::new(since) }
+        Self {
+            share: Duration::from_nanos(nano_cpus.max(1)).as_secs_f64(),
+            since: Mutex::new(since),
+        }
     }
 
     /// How long whoever asks has to wait, after all together have used `used`.
@@ -65,7 +68,7 @@ mod tests {
     fn rest_is_not_saved_up() {
         let pace = Pace::new(2_000_000_000);
         let start = pace.since.lock().unwrap().at;
-        let later = start + Duration::from_secs(60);
+        let later = start + Duration::from_mins(1);
         assert_eq!(pace.wait_at(later, Duration::from_millis(1)), None);
         assert!(pace.wait_at(later, Duration::from_secs(1)).is_some());
     }

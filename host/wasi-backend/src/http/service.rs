@@ -40,7 +40,7 @@ pub(crate) const MAX_INSTANCES: u32 = 1024;
 /// The most clients at a time. Further ones wait to be accepted.
 const MAX_CLIENTS: u32 = 2048;
 /// The longest that an instance lives.
-const MAX_TIME: Duration = Duration::from_secs(600);
+const MAX_TIME: Duration = Duration::from_mins(10);
 /// How long instances that are given up have to notice.
 const LAST_LOOK: Duration = Duration::from_secs(1);
 /// How long to wait where the host can take no client, before it is tried again.
@@ -169,12 +169,11 @@ async fn accept(shared: Arc<Shared>, listener: Arc<TcpListener>, clients: Arc<Se
         let next = async {
             let permit = Arc::clone(&clients).acquire_owned().await.ok()?;
             shared.control.resumed().await;
-            match listener.accept().await {
-                Ok((stream, _)) => Some((permit, stream)),
-                Err(_) => {
-                    tokio::time::sleep(RETRY).await;
-                    None
-                }
+            if let Ok((stream, _)) = listener.accept().await {
+                Some((permit, stream))
+            } else {
+                tokio::time::sleep(RETRY).await;
+                None
             }
         };
         tokio::select! {

@@ -226,7 +226,8 @@ fn a_share_of_a_core_is_for_all_instances_together() {
     let used = || running.sandbox.stats().unwrap().cpu_nanos.unwrap();
     let (begin, before) = (Instant::now(), used());
     thread::sleep(Duration::from_secs(2));
-    let share = (used() - before) as f64 / begin.elapsed().as_nanos() as f64;
+    let spent = Duration::from_nanos(used() - before);
+    let share = spent.as_secs_f64() / begin.elapsed().as_secs_f64();
     assert!(share < 0.45, "used {share} of a core");
     running.sandbox.signal(Signal::KILL).unwrap();
     running.finish();

@@ -113,7 +113,7 @@ fn an_allowed_peer_is_reached_and_no_other() {
         "listen",
         "0.0.0.0:0",
     ];
-    let Some(said) = says(&commands, &[friend.clone()]) else { return };
+    let Some(said) = says(&commands, std::slice::from_ref(&friend)) else { return };
     let denied = "access-denied";
     let expected = ["ok hello", denied, denied, "ok ", denied, denied, denied];
     assert_eq!(said.lines().collect::<Vec<_>>(), expected);
@@ -321,7 +321,7 @@ fn datagrams_go_to_allowed_peers_alone() {
         "udp-bind",
         "0.0.0.0:53",
     ];
-    let Some(said) = says(&commands, &[peer_at.clone()]) else { return };
+    let Some(said) = says(&commands, std::slice::from_ref(&peer_at)) else { return };
     let denied = "access-denied";
     assert_eq!(said.lines().collect::<Vec<_>>(), [denied, denied, "ok ", "ok question", denied]);
     assert_eq!(thread.join().unwrap(), ErrorKind::WouldBlock);

@@ -51,12 +51,11 @@ impl ip_name_lookup::Host for Sockets<'_> {
     ) -> Result<Resource<ResolveAddressStream>> {
         self.check(&network)?;
         let policy = &self.net.policy;
-        let addresses = match policy.known(&name) {
-            Some(answer) => Addresses::Known(Ok(answer.map_err(ErrorCode::from)?.into_iter())),
-            None => {
-                let net = std::sync::Arc::clone(self.net);
-                Addresses::Asked(spawn_blocking(move || net.policy.look_up(&name)))
-            }
+        let addresses = if let Some(answer) = policy.known(&name) {
+            Addresses::Known(Ok(answer.map_err(ErrorCode::from)?.into_iter()))
+        } else {
+            let net = std::sync::Arc::clone(self.net);
+            Addresses::Asked(spawn_blocking(move || net.policy.look_up(&name)))
         };
         Ok(given(&self.table.push(addresses)?))
     }

@@ -293,7 +293,7 @@ impl Socket {
     fn update(&self) {
         match &self.state {
             State::Bound(socket, _) => {
-                self.options.apply(&SockRef::from(socket), self.family, true)
+                self.options.apply(&SockRef::from(socket), self.family, true);
             }
             State::Connected(connection, _) => {
                 self.options.apply(&SockRef::from(&*connection.stream), self.family, true);

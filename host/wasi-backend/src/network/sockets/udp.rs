@@ -163,11 +163,7 @@ impl Bound {
 
     fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
         let ready = |socket: &SharedSocket| socket.poll_recv_ready(context).is_ready();
-        if self.sockets.iter().map(ready).fold(false, |any, one| any || one) {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
+        if self.sockets.iter().any(ready) { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 
