@@ -38,7 +38,7 @@ pub enum Error {
         source: Box<Error>,
     },
     /// A command ended with another exit code than 0.
-    #[error("{place}: the command ended with exit code {code}\n{excerpt}\n{tail}")]
+    #[error("{place}: the command ended with exit code {code}\n{excerpt}{}", below(.tail))]
     Run {
         /// File, line and column.
         place: String,
@@ -162,4 +162,9 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// What a command wrote, if anything, below what is told of it.
+fn below(tail: &str) -> String {
+    if tail.is_empty() { String::new() } else { format!("\n{tail}") }
 }
