@@ -1,28 +1,15 @@
 //! How this program comes to registries: what the environment says of them, and signals while
 //! something is under way.
 
-use std::{
-    env,
-    path::PathBuf,
-    sync::mpsc::{self, RecvTimeoutError},
-    thread,
-    time::{Duration, Instant},
-};
+use std::{env, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args};
-use silo_isolation::Signal;
 use silo_registry::{Client, Error, Proxies, Settings};
 
-use crate::{
-    failure::{Failure, Result},
-    signals::{Event, Signals},
-};
+use crate::{failure::Result, signals};
 
-/// How often signals are looked for.
-const GLANCE: Duration = Duration::from_millis(50);
 /// How long what is stopped may take. To connect to a host that is silent takes longer.
 const PATIENCE: Duration = Duration::from_secs(2);
-const ENDING: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
 
 /// The option of verbs that come to registries.
 #[derive(Clone, Debug, Args)]
@@ -79,52 +66,14 @@ fn set(name: &str) -> Option<std::ffi::OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
 }
 
-/// Does `work`. A signal that would end this program stops the client instead, so that nothing is
-/// left behind, and is then what the exit code tells.
+/// Does `work`. A signal that would end this program stops the client instead, and is then what the
+/// exit code tells.
 pub(crate) fn until_signalled<T: Send>(
     client: &Client,
     work: impl FnOnce() -> Result<T, Error> + Send,
 ) -> Result<T> {
-    let mut signals =
-        Signals::catch().map_err(|source| Failure::caused("cannot catch signals", source))?;
-    let (done, waiting) = mpsc::channel::<()>();
-    let mut ended_by = None;
-    let result = thread::scope(|scope| {
-        let working = scope.spawn(move || {
-            // Dropped at the end, which is what is waited for.
-            let _done = done;
-            work()
-        });
-        while waiting.recv_timeout(GLANCE) == Err(RecvTimeoutError::Timeout) {
-            for event in signals.pending() {
-                if let Event::Signal(signal) = event
-                    && ENDING.contains(&signal)
-                {
-                    ended_by.get_or_insert((signal, Instant::now()));
-                    client.stop().stop();
-                }
-            }
-            if let Some((signal, since)) = ended_by
-                && since.elapsed() > PATIENCE
-            {
-                give_up(signal);
-            }
-        }
-        working.join().unwrap_or_else(|payload| std::panic::resume_unwind(payload))
-    });
-    match (result, ended_by) {
-        (Err(Error::Interrupted), Some((signal, _))) => Err(interrupted(signal)),
+    match signals::until_signalled(PATIENCE, || client.stop().stop(), work)? {
+        (Err(Error::Interrupted), Some(signal)) => Err(signals::interrupted(signal)),
         (result, _) => Ok(result?),
     }
-}
-
-fn interrupted(signal: Signal) -> Failure {
-    Failure::new(format!("interrupted by {signal}")).with_code(128 + signal.number())
-}
-
-/// Ends this program with work under way, which the next command removes.
-fn give_up(signal: Signal) -> ! {
-    let failure = interrupted(signal);
-    failure.report();
-    std::process::exit(failure.code().into())
 }

@@ -1,6 +1,14 @@
-//! Signals that this program gets while a guest runs in the foreground.
+//! Signals that this program gets while a guest runs in the foreground, or work is under way.
+
+use std::{
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
 
 use silo_isolation::Signal;
+
+use crate::failure::{Failure, Result};
 
 /// What happened.
 pub(crate) enum Event {
@@ -38,6 +46,56 @@ impl Iterator for Signals {
     fn next(&mut self) -> Option<Event> {
         self.0.next()
     }
+}
+
+/// How often signals are looked for while something else is under way.
+const GLANCE: Duration = Duration::from_millis(50);
+/// What would end this program.
+const ENDING: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
+
+/// Does `work`. A signal that would end this program has `stop` end the work instead, so that nothing
+/// is left behind; it is returned with what the work led to. Work that takes longer than `patience` to
+/// end is left to the next command.
+pub(crate) fn until_signalled<T: Send>(
+    patience: Duration,
+    stop: impl Fn(),
+    work: impl FnOnce() -> T + Send,
+) -> Result<(T, Option<Signal>)> {
+    let mut signals =
+        Signals::catch().map_err(|source| Failure::caused("cannot catch signals", source))?;
+    let (done, waiting) = mpsc::channel::<()>();
+    let mut ended_by = None;
+    let result = thread::scope(|scope| {
+        let working = scope.spawn(move || {
+            // Dropped at the end, which is what is waited for.
+            let _done = done;
+            work()
+        });
+        while waiting.recv_timeout(GLANCE) == Err(RecvTimeoutError::Timeout) {
+            for event in signals.pending() {
+                if let Event::Signal(signal) = event
+                    && ENDING.contains(&signal)
+                {
+                    ended_by.get_or_insert((signal, Instant::now()));
+                    stop();
+                }
+            }
+            if let Some((signal, since)) = ended_by
+                && since.elapsed() > patience
+            {
+                let failure = interrupted(signal);
+                failure.report();
+                std::process::exit(failure.code().into())
+            }
+        }
+        working.join().unwrap_or_else(|payload| std::panic::resume_unwind(payload))
+    });
+    Ok((result, ended_by.map(|(signal, _)| signal)))
+}
+
+/// What is told of work that a signal ended.
+pub(crate) fn interrupted(signal: Signal) -> Failure {
+    Failure::new(format!("interrupted by {signal}")).with_code(128 + signal.number())
 }
 
 #[cfg(unix)]

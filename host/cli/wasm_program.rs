@@ -4,13 +4,9 @@ use silo_layers::{
     Image,
     union::{Follow, OpenOptions, ROOT, UnionFs},
 };
+use silo_wasi::PROGRAM_MAX;
 
 use crate::failure::{Failure, Result};
-
-/// The longest program that is looked into, in bytes: the longest that runs.
-const SIZE_MAX: u64 = 1 << 30;
-/// Where programs are looked for in an image that sets no `PATH`; Docker's default.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A program, read.
 pub(crate) struct Program {
@@ -33,10 +29,10 @@ pub(crate) fn find(image: &Image, files: &UnionFs, name: &str) -> Result<Option<
         let Ok(node) = files.resolve(ROOT, &path, Follow::All) else { continue };
         let Ok(file) = files.open_file(node, OpenOptions::READ) else { continue };
         let failed = |error| Failure::caused(format!("cannot read `{path}` of the image"), error);
-        if file.len().map_err(failed)? > SIZE_MAX {
+        if file.len().map_err(failed)? > PROGRAM_MAX {
             return Ok(None);
         }
-        let bytes = file.read_whole(SIZE_MAX).map_err(failed)?;
+        let bytes = file.read_whole(PROGRAM_MAX).map_err(failed)?;
         return Ok(Some(Program { path, bytes }));
     }
     Ok(None)
@@ -46,14 +42,6 @@ pub(crate) fn find(image: &Image, files: &UnionFs, name: &str) -> Result<Option<
 fn candidates(image: &Image, name: &str) -> Vec<String> {
     let config = image.config.config().as_ref();
     let cwd = config.and_then(|config| config.working_dir().clone()).unwrap_or_default();
-    if name.starts_with('/') {
-        return vec![name.to_owned()];
-    }
-    if name.contains('/') {
-        return vec![format!("{cwd}/{name}")];
-    }
-    let variables = config.and_then(|config| config.env().clone()).unwrap_or_default();
-    let path = variables.iter().find_map(|variable| variable.strip_prefix("PATH="));
-    let directories = path.unwrap_or(DEFAULT_PATH).split(':').filter(|path| !path.is_empty());
-    directories.chain([cwd.as_str(), ""]).map(|directory| format!("{directory}/{name}")).collect()
+    let env = config.and_then(|config| config.env().clone()).unwrap_or_default();
+    silo_wasi::candidates(name, &env, &cwd)
 }

@@ -7,15 +7,13 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     process::ExitCode,
-    sync::mpsc::{self, RecvTimeoutError},
-    thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use clap::Args;
 use silo_builder::{BuildOptions, Built, Error, Event, Host, Stop, Unprovided};
 use silo_engine::Engine;
-use silo_isolation::{Network, Signal};
+use silo_isolation::Network;
 use silo_layers::{Platform, Reference, Store};
 use silo_registry::{Client, Selection};
 
@@ -26,16 +24,12 @@ use crate::{
     failure::{Failure, Result},
     hello, output,
     registries::RegistryArgs,
-    signals::{Event as Caught, Signals},
-    values,
+    signals, values,
     verbs::pull,
 };
 
-/// How often signals are looked for.
-const GLANCE: Duration = Duration::from_millis(20);
 /// How long what is stopped may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-const ENDING: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
 
 /// Build an image from a Dockerfile, and print its id
 ///
@@ -193,55 +187,26 @@ fn unprovided<H: ToString>(
     Unprovided { hint: hint.map(|hint| hint.to_string()), source: Box::new(error) }
 }
 
-/// Builds. A signal that would end this program stops the build instead, so that nothing is left
-/// behind, and is then what the exit code tells.
+/// Builds. A signal that would end this program stops the build instead, and is then what the exit code
+/// tells.
 fn until_signalled(
     engine: &Engine,
     input: &silo_builder::Input,
     options: &BuildOptions,
     surroundings: &Surroundings<'_>,
 ) -> Result<Built> {
-    let mut signals =
-        Signals::catch().map_err(|source| Failure::caused("cannot catch signals", source))?;
     let stop = Stop::default();
-    let (done, waiting) = mpsc::channel::<()>();
-    let mut ended_by = None;
-    let result = thread::scope(|scope| {
-        let stop = &stop;
-        let building = scope.spawn(move || {
-            // Dropped at the end, which is what is waited for.
-            let _done = done;
-            silo_builder::build(engine, input, options, surroundings, stop)
-        });
-        while waiting.recv_timeout(GLANCE) == Err(RecvTimeoutError::Timeout) {
-            for event in signals.pending() {
-                if let Caught::Signal(signal) = event
-                    && ENDING.contains(&signal)
-                {
-                    ended_by.get_or_insert((signal, Instant::now()));
-                    stop.stop();
-                    surroundings.client.stop().stop();
-                }
-            }
-            if let Some((signal, since)) = ended_by
-                && since.elapsed() > PATIENCE
-            {
-                let failure = interrupted(signal);
-                failure.report();
-                std::process::exit(failure.code().into())
-            }
-        }
-        building.join().unwrap_or_else(|payload| std::panic::resume_unwind(payload))
-    });
+    let stop_all = || {
+        stop.stop();
+        surroundings.client.stop().stop();
+    };
+    let build = || silo_builder::build(engine, input, options, surroundings, &stop);
+    let ended = signals::until_signalled(PATIENCE, stop_all, build);
     surroundings.teller.end();
-    match (result, ended_by) {
-        (Err(Error::Interrupted | Error::Image { .. } | Error::Step { .. }), Some((signal, _))) => {
-            Err(interrupted(signal))
+    match ended? {
+        (Err(Error::Interrupted | Error::Image { .. } | Error::Step { .. }), Some(signal)) => {
+            Err(signals::interrupted(signal))
         }
         (result, _) => Ok(result?),
     }
-}
-
-fn interrupted(signal: Signal) -> Failure {
-    Failure::new(format!("interrupted by {signal}")).with_code(128 + signal.number())
 }

@@ -7,6 +7,9 @@ use silo_layers::{Platform, Snapshot};
 
 use crate::{Limits, Network, NetworkAccess, Security};
 
+/// Where programs are looked for when nothing says otherwise: Docker's `PATH`.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// Everything that one container is. Validated by whoever makes it: paths inside the guest
 /// are absolute and contain no `.` or `..`, no string holds a NUL, `process.args` is not empty.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -49,7 +49,7 @@ pub use backend::{
     Adjust, Barrier, Exec, ExecProcess, IsolationBackend, LiveFiles, Pause, Processes, Sandbox,
     Stats, Stdio, Terminal, TerminalSize,
 };
-pub use bundle::{Bundle, Mount, MountKind, Process, Root, User};
+pub use bundle::{Bundle, DEFAULT_PATH, Mount, MountKind, Process, Root, User};
 pub use device::{Device, DeviceAccess, DeviceKind, DeviceRule, InvalidDevice};
 pub use error::{Error, Refusal, Result};
 pub use exit::{Exit, ExitStatus};

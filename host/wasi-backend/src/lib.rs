@@ -38,6 +38,7 @@ use silo_layers::Platform;
 use compile::Compiler;
 pub use interface::{Interface, interface, world};
 pub use resident::{Resident, Streams};
+pub use sandbox::program::{PROGRAM_MAX, candidates};
 
 /// Runs WebAssembly programs. Making one costs nothing; wasmtime is set up with the first
 /// sandbox.

@@ -1,6 +1,6 @@
 //! One guest's life.
 
-mod program;
+pub(crate) mod program;
 pub(crate) mod run;
 
 use std::{

@@ -2,10 +2,10 @@
 
 use std::ffi::CString;
 
-use silo_isolation::{Process, Result};
+use silo_isolation::{DEFAULT_PATH, Process, Result};
 
 use super::c_string;
-use crate::{policy::DEFAULT_PATH, sys::Strings};
+use crate::sys::Strings;
 
 /// A program, where it may be, and what it is given.
 #[derive(Debug)]

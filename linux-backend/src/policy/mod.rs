@@ -299,10 +299,6 @@ fn syscalls_name(number: u32) -> Option<&'static str> {
 /// Bits taken from the modes of new files.
 pub(crate) const UMASK: u32 = 0o022;
 
-/// Where a program without a slash is searched when the environment has no `PATH`, as in Docker.
-pub(crate) const DEFAULT_PATH: &str =
-    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
 #[cfg(test)]
 mod tests {
     use super::*;

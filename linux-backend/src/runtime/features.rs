@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
+use silo_isolation::DEFAULT_PATH;
 
 use super::{
     cgroups::Place,
@@ -10,10 +11,7 @@ use super::{
     priorities::{MEMORY_FLAGS, MEMORY_MODES},
     record::VERSION,
 };
-use crate::{
-    policy::{self, DEFAULT_PATH},
-    seccomp::FLAGS,
-};
+use crate::{policy, seccomp::FLAGS};
 
 /// What `features` tells.
 #[must_use]

@@ -12,10 +12,9 @@ use rustix::{
     fs::{Mode, OFlags, ResolveFlags},
     io::Errno,
 };
-use silo_isolation::Process;
+use silo_isolation::{DEFAULT_PATH, Process};
 
 use super::{Error, Result, create::load};
-use crate::policy::DEFAULT_PATH;
 
 /// A program in WebAssembly's binary format.
 #[derive(Debug)]

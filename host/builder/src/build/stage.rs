@@ -4,6 +4,7 @@ use std::{rc::Rc, time::SystemTime};
 
 use serde_json::{Value, json};
 use silo_engine::Engine;
+use silo_isolation::DEFAULT_PATH;
 use silo_layers::{
     BuildLayer, BuiltImage, Image, Platform, Step,
     compose::{Composition, Given},
@@ -20,8 +21,6 @@ use crate::{
     plan,
 };
 
-/// Docker's, for images that set none.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const DEFAULT_SHELL: [&str; 2] = ["/bin/sh", "-c"];
 
 /// A stage that is being carried out, or was.

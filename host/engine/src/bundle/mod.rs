@@ -5,7 +5,9 @@ mod users;
 use std::{collections::BTreeSet, path::PathBuf};
 
 use oci_spec::image::Config;
-use silo_isolation::{Bundle, Device, Isolation, Mount, Process, Root, Security, Users};
+use silo_isolation::{
+    Bundle, DEFAULT_PATH, Device, Isolation, Mount, Process, Root, Security, Users,
+};
 use silo_layers::{Image, Platform, Snapshot};
 
 pub(crate) use self::users::Accounts;
@@ -13,9 +15,6 @@ pub use self::users::owner;
 use crate::{
     CreateOptions, Error, ExecOptions, Result, RunConfig, options::PLUG_LABEL, state::short,
 };
-
-/// Docker's, for Linux images that set none.
-const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The bundle of a new container.
 pub(crate) fn build(
@@ -83,7 +82,7 @@ fn process(
     };
     let mut env = Environment::new(config.env().iter().flatten());
     if has_users {
-        env.default(DEFAULT_PATH);
+        env.default(&format!("PATH={DEFAULT_PATH}"));
         env.set(&format!("HOSTNAME={hostname}"));
         if options.terminal {
             env.default("TERM=xterm");

@@ -89,7 +89,10 @@ fn run(args: &[&str]) -> CreateOptions {
 fn a_linux_image_gets_the_variables_that_programs_expect() {
     let config = r#"{"Env":["A=1"],"WorkingDir":"/srv","User":"5:6"}"#;
     let process = bundle(&run(&["x"]), "linux/amd64", config).unwrap().process;
-    assert_eq!(process.env, ["A=1", DEFAULT_PATH, "HOSTNAME=box", "TERM=xterm", "HOME=/"]);
+    assert_eq!(
+        process.env,
+        ["A=1", &format!("PATH={DEFAULT_PATH}"), "HOSTNAME=box", "TERM=xterm", "HOME=/"]
+    );
     assert_eq!(process.cwd, "/srv");
     let user = process.user.unwrap();
     assert_eq!((user.uid, user.gid), (5, 6));

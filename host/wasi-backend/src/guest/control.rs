@@ -1,7 +1,10 @@
 //! Ending a guest, pacing it and measuring its time, from other threads.
 
 use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
     sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -114,6 +117,29 @@ impl Control {
         while self.is_paused() {
             let _ = changed.changed().await;
         }
+    }
+
+    /// Does `call`, which `poll` polls, and not while the guest is to stand still.
+    pub(crate) async fn hold<F: Future>(
+        &self,
+        call: F,
+        poll: impl Fn(Pin<&mut F>, &mut Context<'_>) -> Poll<F::Output>,
+    ) -> F::Output {
+        let mut call = pin!(call);
+        let mut resumed = pin!(None);
+        poll_fn(|context| {
+            if self.is_paused() {
+                resumed.set(Some(self.resumed()));
+            }
+            if let Some(waiting) = resumed.as_mut().as_pin_mut() {
+                if waiting.poll(context).is_pending() {
+                    return Poll::Pending;
+                }
+                resumed.set(None);
+            }
+            poll(call.as_mut(), context)
+        })
+        .await
     }
 
     /// Measures on the guest's thread, whose time is all the guest's.

@@ -1,15 +1,6 @@
 //! A guest that answers requests.
 
-use std::{
-    future::{Future, poll_fn},
-    io,
-    num::NonZero,
-    pin::pin,
-    sync::Arc,
-    task::Poll,
-    thread,
-    time::Duration,
-};
+use std::{future::Future, io, num::NonZero, pin::pin, sync::Arc, thread, time::Duration};
 
 use hyper::{Request, Response, body::Incoming};
 use silo_isolation::{Error, Exit, ExitStatus, Protocol, Result};
@@ -245,7 +236,8 @@ impl Shared {
             let proxy = self.program.instantiate_async(&mut store).await?;
             proxy.wasi_http_incoming_handler().call_handle(&mut store, request, answer).await
         };
-        match timeout(MAX_TIME, held(&self.control, call)).await {
+        let held = self.control.hold(call, |call, context| self.control.run(|| call.poll(context)));
+        match timeout(MAX_TIME, held).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(format!("{error:#}")),
             Err(_) => Err(format!("it took longer than {} seconds", MAX_TIME.as_secs())),
@@ -281,23 +273,4 @@ impl Running {
             tokio::spawn(running);
         }
     }
-}
-
-/// Runs what a guest does: counted, and not while it is to stand still.
-async fn held<F: Future>(control: &Control, call: F) -> F::Output {
-    let mut call = pin!(call);
-    let mut resumed = pin!(None);
-    poll_fn(|context| {
-        if control.is_paused() {
-            resumed.set(Some(control.resumed()));
-        }
-        if let Some(waiting) = resumed.as_mut().as_pin_mut() {
-            if waiting.poll(context).is_pending() {
-                return Poll::Pending;
-            }
-            resumed.set(None);
-        }
-        control.run(|| call.as_mut().poll(context))
-    })
-    .await
 }

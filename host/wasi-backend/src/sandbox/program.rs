@@ -1,16 +1,14 @@
 //! Finding a guest's program in its files.
 
-use silo_isolation::{Error, Process, Result};
+use silo_isolation::{DEFAULT_PATH, Error, Process, Result};
 
 use crate::{
     compile::{Key, compose},
     vfs::{ErrorCode, FileKind, Location, OpenOptions, Vfs, Walked},
 };
 
-/// Where programs are looked for when the environment has no `PATH`; Docker's default.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Largest program, in bytes.
-const MAX_SIZE: u64 = 1 << 30;
+/// The longest program that runs, in bytes.
+pub const PROGRAM_MAX: u64 = 1 << 30;
 
 /// A guest's program, found.
 pub(super) struct Program {
@@ -38,21 +36,25 @@ pub(super) fn find_composed(vfs: &Vfs, process: &Process, parts: &[String]) -> R
     Ok(Program { key, parts, ..program })
 }
 
-/// Finds the program that `process` starts: by its path, or by its name in the guest's
-/// `PATH`, the working directory and the root, where images for WebAssembly put it.
+/// Where the program `name` of an environment and a working directory may be: at its path, or by its
+/// name in `PATH`, the working directory and the root, where images for WebAssembly put it.
+#[must_use]
+pub fn candidates(name: &str, env: &[String], cwd: &str) -> Vec<String> {
+    if name.starts_with('/') {
+        return vec![name.to_owned()];
+    }
+    if name.contains('/') {
+        return vec![format!("{cwd}/{name}")];
+    }
+    let directories = search_path(env).split(':').filter(|directory| !directory.is_empty());
+    directories.chain([cwd, ""]).map(|directory| format!("{directory}/{name}")).collect()
+}
+
+/// Finds the program that `process` starts at the first of its [`candidates`].
 pub(super) fn find(vfs: &Vfs, process: &Process) -> Result<Program> {
     let name = &process.args[0];
     let missing = |path: Option<String>| Error::ProgramNotFound { program: name.clone(), path };
-    let candidates: Vec<String> = if name.starts_with('/') {
-        vec![name.clone()]
-    } else if name.contains('/') {
-        vec![format!("{}/{name}", process.cwd)]
-    } else {
-        let dirs = search_path(process).split(':');
-        let dirs = dirs.filter(|dir| !dir.is_empty()).chain([process.cwd.as_str(), ""]);
-        dirs.map(|dir| format!("{dir}/{name}")).collect()
-    };
-    for candidate in candidates {
+    for candidate in candidates(name, &process.env, &process.cwd) {
         match vfs.walk(&vfs.root(), &candidate, true) {
             Ok(Walked::Entry(entry)) if entry.found.is_some() => {
                 let path = format!("{}/{}", entry.parent.path(), entry.name);
@@ -66,12 +68,12 @@ pub(super) fn find(vfs: &Vfs, process: &Process) -> Result<Program> {
             Err(code) => return Err(failed("look for", &candidate, code)),
         }
     }
-    let path = (!name.contains('/')).then(|| search_path(process).to_owned());
+    let path = (!name.contains('/')).then(|| search_path(&process.env).to_owned());
     Err(missing(path))
 }
 
-fn search_path(process: &Process) -> &str {
-    process.env.iter().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH)
+fn search_path(env: &[String]) -> &str {
+    env.iter().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH)
 }
 
 fn not_runnable(program: &str, reason: &str) -> Error {
@@ -87,7 +89,7 @@ fn program(vfs: &Vfs, name: &str, at: Location, kind: FileKind, path: &str) -> R
         return Err(not_runnable(name, "it is not a regular file"));
     }
     let metadata = vfs.stat(at).map_err(|code| failed("read", path, code))?;
-    if metadata.size > MAX_SIZE {
+    if metadata.size > PROGRAM_MAX {
         return Err(not_runnable(name, "it is larger than 1 GiB"));
     }
     let layer = vfs.layer(at);

@@ -91,25 +91,16 @@ async fn command(
         let command = program.instantiate_async(&mut store).await?;
         command.wasi_cli_run().call_run(&mut store).await
     };
-    let (mut call, mut signalled) = (pin!(call), pin!(control.signalled()));
-    let mut resumed = pin!(None);
-    poll_fn(|context| {
-        if let Poll::Ready(signal) = signalled.as_mut().poll(context) {
-            return Poll::Ready(Err(wasmtime::format_err!("ended by {signal}")));
-        }
-        if control.is_paused() {
-            resumed.set(Some(control.resumed()));
-        }
-        if let Some(waiting) = resumed.as_mut().as_pin_mut() {
-            if waiting.poll(context).is_pending() {
-                return Poll::Pending;
-            }
-            resumed.set(None);
-        }
+    let held = control.hold(call, |call, context| {
         control.set_running(true);
-        let polled = call.as_mut().poll(context);
+        let polled = call.poll(context);
         control.set_running(false);
         polled
+    });
+    let (mut held, mut signalled) = (pin!(held), pin!(control.signalled()));
+    poll_fn(|context| match signalled.as_mut().poll(context) {
+        Poll::Ready(signal) => Poll::Ready(Err(wasmtime::format_err!("ended by {signal}"))),
+        Poll::Pending => held.as_mut().poll(context),
     })
     .await
 }
